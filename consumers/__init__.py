@@ -1,0 +1,1 @@
+"""The stations: ingest, relay, project, expire, and the bus between them."""

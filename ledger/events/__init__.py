@@ -1,0 +1,1 @@
+"""The catalogue of events, their envelope and their bytes."""
