@@ -1,0 +1,311 @@
+"""Expressions: the one form in which a rulebook writes conditions and numbers.
+
+Python's grammar on a whitelist of nodes; constants are taken from the source text, so 62.5 is exactly 125/2. An expression is
+compiled once into closures, and can also be explained: the tree of its operations with their values is the reason. It
+knows no facts and no tables: names and lookups are asked of a scope.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from ledger.errors import RulebookError
+from ledger.rules.reasons import Reason, Value
+
+Test = Callable[["Scope"], Value]
+
+
+class Scope(Protocol):
+    """What an expression may ask for while it is evaluated."""
+
+    def value(self, name: str) -> Value: ...
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value: ...
+
+    def explain(self, name: str) -> Reason: ...
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason: ...
+
+
+class ExpressionError(RulebookError):
+    """The text is no expression of the rulebook language."""
+
+    code = "bad_expression"
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression: its text, the names and tables it asks for, and its two readings."""
+
+    text: str
+    tree: ast.expr
+    names: frozenset[str]
+    tables: frozenset[str]
+    evaluate: Test
+    source: str
+    """The whole text of which `tree` is a part; the places of its nodes refer to it."""
+
+    def explain(self, scope: Scope) -> Reason:
+        """The value as a tree of operations; each node's operation on its children gives its value."""
+        return _explain(self.tree, self.source, scope)
+
+    def comparison(self) -> tuple[Expression, str, Expression] | None:
+        """`left >= right` as its parts, for progress and for what is missing; None for any other shape."""
+        match self.tree:
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return _part(left, self.source), _COMPARE_NAMES[type(op)], _part(right, self.source)
+        return None
+
+    def literal(self, node: ast.Constant) -> Fraction:
+        """A number of this expression exactly as it is written."""
+        return Fraction(_source(node, self.source))
+
+    def constant(self) -> Fraction | None:
+        """The number that the text is, or None where it depends on anything."""
+        if self.names or self.tables:
+            return None
+        value = self.evaluate(_NOTHING)
+        return value if isinstance(value, Fraction) else None
+
+
+class _Nothing:
+    def value(self, name: str) -> Value:
+        raise AssertionError(name)
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        raise AssertionError(table)
+
+    def explain(self, name: str) -> Reason:
+        raise AssertionError(name)
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        raise AssertionError(table)
+
+
+_NOTHING = _Nothing()
+
+_BINARY: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fraction]]] = {
+    ast.Add: ("+", lambda a, b: a + b),
+    ast.Sub: ("-", lambda a, b: a - b),
+    ast.Mult: ("*", lambda a, b: a * b),
+    ast.Div: ("/", lambda a, b: a / b),
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Value, Value], bool]] = {
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.Lt: lambda a, b: a < b,  # type: ignore[operator]
+    ast.LtE: lambda a, b: a <= b,  # type: ignore[operator]
+    ast.Gt: lambda a, b: a > b,  # type: ignore[operator]
+    ast.GtE: lambda a, b: a >= b,  # type: ignore[operator]
+}
+_COMPARE_NAMES: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+OPERATIONS: dict[str, Callable[..., Value]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "negate": lambda a: -a,
+    "not": lambda a: not a,
+    "and": lambda *all_of: all(all_of),
+    "or": lambda *any_of: any(any_of),
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
+    "if": lambda _, value: value,
+    "sum": lambda *values: sum(values, Fraction(0)),
+    "as": lambda value: value,
+    "number": lambda value: value,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+"""What each operation of a reason's node does to its children's values; aggregates add theirs in `reasons`."""
+
+
+def parse(text: str) -> Expression:
+    """Compile one expression. Raises ExpressionError with what is not allowed."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExpressionError(f"{text!r} is not an expression: {error}") from None
+    return _part(tree, text.strip())
+
+
+def _part(tree: ast.expr, text: str) -> Expression:
+    names, tables = set[str](), set[str]()
+    for kind, name in _asked(tree):
+        (tables if kind == "table" else names).add(name)
+    return Expression(_source(tree, text), tree, frozenset(names), frozenset(tables), _compile(tree, text), text)
+
+
+def _source(node: ast.expr, text: str) -> str:
+    return ast.get_source_segment(text, node) or ast.unparse(node)
+
+
+def _asked(node: ast.expr) -> Iterator[tuple[str, str]]:
+    match node:
+        case ast.Name(id=name):
+            yield "name", name
+        case ast.Attribute(value=ast.Name(id=owner), attr=attribute):
+            yield "name", f"{owner}.{attribute}"
+        case ast.Subscript(value=ast.Name(id=table), slice=keys):
+            yield "table", table
+            yield from _asked(keys)
+        case ast.Call(args=args):
+            for argument in args:
+                yield from _asked(argument)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    yield from _asked(child)
+
+
+def _refuse(node: ast.AST, text: str) -> ExpressionError:
+    part = _source(node, text) if isinstance(node, ast.expr) else type(node).__name__
+    return ExpressionError(
+        f"{part!r} is not allowed in an expression",
+        hint="allowed: + - * / comparisons, and, or, not, 'x if y else z', min, max, names, table[key], numbers, 'text'",
+    )
+
+
+def _constant(node: ast.Constant, text: str) -> Value:
+    match node.value:
+        case bool():
+            return node.value
+        case int() | float():
+            try:
+                return Fraction(_source(node, text))
+            except ValueError:
+                raise _refuse(node, text) from None
+        case str():
+            return node.value
+        case _:
+            raise _refuse(node, text)
+
+
+def _name(node: ast.expr, text: str) -> str:
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=ast.Name(id=owner), attr=attribute):
+            return f"{owner}.{attribute}"
+        case _:
+            raise _refuse(node, text)
+
+
+def _compile(node: ast.expr, text: str) -> Test:
+    match node:
+        case ast.Constant():
+            constant = _constant(node, text)
+            return lambda scope: constant
+        case ast.Name() | ast.Attribute():
+            name = _name(node, text)
+            return lambda scope: scope.value(name)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _compile_binary(_compile(left, text), type(op), _compile(right, text))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _compile(operand, text)
+            return lambda scope: -inner(scope)  # type: ignore[operator]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _compile(operand, text)
+            return lambda scope: not inner(scope)
+        case ast.BoolOp(op=op, values=values):
+            return _compile_bool(isinstance(op, ast.And), [_compile(value, text) for value in values])
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return _compile_compare(left, op, right, text)
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            ask, yes, no = (_compile(part, text) for part in (test, body, orelse))
+            return lambda scope: yes(scope) if ask(scope) else no(scope)
+        case ast.Call(func=ast.Name(id="min" | "max" as called), args=args, keywords=[]) if args:
+            parts = [_compile(argument, text) for argument in args]
+            chosen = min if called == "min" else max
+            return lambda scope: chosen([part(scope) for part in parts])  # type: ignore[type-var]
+        case ast.Subscript(value=ast.Name(id=table), slice=keys):
+            parts = [_compile(key, text) for key in _keys(keys)]
+            return lambda scope: scope.lookup(table, tuple([str(part(scope)) for part in parts]))
+        case _:
+            raise _refuse(node, text)
+
+
+def _compile_binary(a: Test, op: type[ast.operator], b: Test) -> Test:
+    if op is ast.Div:
+        return lambda scope: _divide(a(scope), b(scope))
+    operation = _BINARY[op][1]
+    return lambda scope: operation(a(scope), b(scope))  # type: ignore[arg-type]
+
+
+def _divide(a: Value, b: Value) -> Value:
+    if b == 0:
+        raise RulebookError("a rulebook divides by zero", hint="guard the ratio: x / y if y > 0 else 0", code="division_by_zero")
+    return a / b  # type: ignore[operator]
+
+
+def _compile_bool(every: bool, parts: list[Test]) -> Test:
+    if every:
+        return lambda scope: all(part(scope) for part in parts)
+    return lambda scope: any(part(scope) for part in parts)
+
+
+def _compile_compare(left: ast.expr, op: ast.cmpop, right: ast.expr, text: str) -> Test:
+    if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.Tuple | ast.List):
+        inner, members = _compile(left, text), [_compile(member, text) for member in right.elts]
+        wanted = isinstance(op, ast.In)
+        return lambda scope: (inner(scope) in [member(scope) for member in members]) is wanted
+    if type(op) not in _COMPARE:
+        raise _refuse(op, text)
+    a, b, compare = _compile(left, text), _compile(right, text), _COMPARE[type(op)]
+    return lambda scope: compare(a(scope), b(scope))
+
+
+def _keys(keys: ast.expr) -> list[ast.expr]:
+    return list(keys.elts) if isinstance(keys, ast.Tuple) else [keys]
+
+
+def _explain(node: ast.expr, text: str, scope: Scope) -> Reason:
+    def explained(part: ast.expr) -> Reason:
+        return _explain(part, text, scope)
+
+    source = _source(node, text)
+    match node:
+        case ast.Constant():
+            return Reason(_constant(node, text), source, "constant")
+        case ast.Name() | ast.Attribute():
+            return scope.explain(_name(node, text))
+        case ast.BinOp(left=left, op=op, right=right):
+            return _applied(source, _BINARY[type(op)][0], explained(left), explained(right))
+        case ast.UnaryOp(op=op, operand=operand):
+            return _applied(source, "negate" if isinstance(op, ast.USub) else "not", explained(operand))
+        case ast.BoolOp(op=op, values=values):
+            return _applied(source, "and" if isinstance(op, ast.And) else "or", *[explained(value) for value in values])
+        case ast.Compare(ops=[ast.In() | ast.NotIn()]):
+            return Reason(_compile(node, text)(scope), source, "constant")
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return _applied(source, _COMPARE_NAMES[type(op)], explained(left), explained(right))
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            condition = explained(test)
+            return _applied(source, "if", condition, explained(body if condition.value else orelse))
+        case ast.Call(func=ast.Name(id=called), args=args):
+            return _applied(source, called, *[explained(argument) for argument in args])
+        case ast.Subscript(value=ast.Name(id=table), slice=keys):
+            return scope.explain_lookup(table, tuple(explained(key) for key in _keys(keys)))
+        case _:
+            raise _refuse(node, text)
+
+
+def _applied(source: str, op: str, *children: Reason) -> Reason:
+    if op == "/" and children[1].value == 0:
+        _divide(Fraction(1), Fraction(0))
+    return Reason(OPERATIONS[op](*[child.value for child in children]), source, op, children)

@@ -1,0 +1,138 @@
+"""A partner's life under rulebooks: facts, performance and credited tiers, computed once and asked at any instant.
+
+It takes the partner's events that were known and the rulebooks with their times of force, and nothing else: no log, no
+clock, no other partner. A `now` makes it a forecast from that instant.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING, FOREVER, Instant, Span, plus
+from ledger.rules.book import Book
+from ledger.rules.facts import Facts, fold
+from ledger.rules.presence import Reading
+from ledger.rules.sweep import Performance, StateScope, sweep
+from ledger.rules.walk import Step, Walk, lift, walk
+
+_AHEAD = Span(months=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    """A rulebook in its time of force."""
+
+    book: Book
+    since: Instant = BEGINNING
+    until: Instant = FOREVER
+
+
+def in_force(books: Sequence[Book]) -> tuple[Force, ...]:
+    """One programme's rulebooks, each from its effective date until the next; the first covers all earlier dates too."""
+    ordered = sorted(books, key=lambda book: book.effective)
+    starts = [BEGINNING, *[book.effective for book in ordered[1:]]]
+    ends = [*starts[1:], FOREVER]
+    return tuple(
+        Force(book, start, end) for book, start, end in zip(ordered, starts, ends, strict=True) if start < end
+    )
+
+
+class Life:
+    """One partner's events under the rulebooks in force (or one that was named, for the whole history)."""
+
+    def __init__(self, events: Sequence[Sealed], force: Sequence[Force], now: Instant | None = None) -> None:
+        self.events = events
+        self.force = tuple(force)
+        self.now = now
+
+    @cached_property
+    def facts(self) -> Facts:
+        return fold(self.events)
+
+    @cached_property
+    def performances(self) -> tuple[Performance, ...]:
+        """Each rulebook swept over its time of force; rulebooks that ended before the partner's first fact are left out."""
+        first = min((fact.start for fact in self.facts.all()), default=FOREVER)
+        needed = [force for force in self.force if force.until > first] or [self.force[-1]]
+        return tuple(
+            sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed
+        )
+
+    @cached_property
+    def settled_at(self) -> Instant:
+        """After this instant nothing changes by itself, reviews included."""
+        last = max((p.instants[-1] for p in self.performances if p.instants), default=BEGINNING)
+        return plus(last, _AHEAD)
+
+    @cached_property
+    def _walked(self) -> dict[Instant, Walk]:
+        return {}
+
+    def walked(self, until: Instant) -> Walk:
+        """Credited tiers up to and including `until`, with overrides of a tier on top."""
+        horizon = max(self._walked, default=BEGINNING)
+        if horizon <= until:
+            horizon = until + 1
+            self._walked[horizon] = lift(walk(self.performances, self.facts, horizon), self.performances, self.facts)
+        return self._walked[horizon]
+
+    def performance(self, at: Instant) -> Performance:
+        """The performance by the rulebook in force at an instant."""
+        starts = [performance.since for performance in self.performances]
+        return self.performances[max(0, bisect_right(starts, at) - 1)]
+
+    def scope(self, at: Instant) -> StateScope:
+        self.check(at)
+        return self.performance(at).scope_at(at)
+
+    def check(self, at: Instant) -> None:
+        """What cannot be priced contaminates everything after it: raises Unpriced."""
+        for performance in self.performances:
+            if performance.since <= at:
+                performance.check(min(at, performance.until - 1))
+
+    def book(self, at: Instant) -> Book:
+        return self.performance(at).book
+
+    def tier(self, at: Instant) -> str | None:
+        """The performance tier."""
+        return self.performance(at).tier_at(at)
+
+    def credited(self, at: Instant) -> Step | None:
+        self.check(at)
+        return self.walked(at).at(at)
+
+    def credited_tier(self, at: Instant) -> str | None:
+        step = self.credited(at)
+        return step.tier if step is not None else None
+
+    def values(self, at: Instant) -> dict[str, Fraction]:
+        """Every measure and number of the rulebook in force."""
+        scope, book = self.scope(at), self.book(at)
+        return {name: scope.number(name) for name in (*book.measures, *book.numbers)}
+
+    def edges(self, since: Instant, until: Instant) -> list[Instant]:
+        """The instants in [since, until) at which performance or credited tier may change."""
+        found = {step.at for step in self.walked(until).steps if since <= step.at < until}
+        for performance in self.performances:
+            found.update(at for at in performance.instants if since <= at < until)
+            if since <= performance.since < until and performance.since > BEGINNING:
+                found.add(performance.since)
+        return sorted(found)
+
+    def foresee(self, at: Instant) -> Life:
+        """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds."""
+        seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at]
+        return Life(seen, self.force, now=at)
+
+    @cached_property
+    def without_overrides(self) -> Life:
+        if not any(sealed.event.kind == "override.granted.v1" for sealed in self.events):
+            return self
+        bare = [sealed for sealed in self.events if not sealed.event.kind.startswith("override.")]
+        return Life(bare, self.force, self.now)

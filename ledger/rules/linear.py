@@ -1,0 +1,114 @@
+"""Linear requirements as integer arithmetic: most thresholds compare a weighted sum of measures with a constant.
+
+`sold + managed >= 123` needs no fraction when values are integers in units of 1/U. What is not linear is judged by its expression.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+from ledger.rules.book import Book
+from ledger.rules.expressions import Expression
+
+Terms = dict[int | None, Fraction]  # measure's place -> weight; None -> the constant
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """weights . values `op` bound, in integers."""
+
+    weights: tuple[tuple[int, int], ...]
+    op: str
+    bound: int
+
+    def holds(self, values: tuple[int, ...]) -> bool:
+        total = 0
+        for place, weight in self.weights:
+            total += weight * values[place]
+        match self.op:
+            case ">=":
+                return total >= self.bound
+            case ">":
+                return total > self.bound
+            case "<=":
+                return total <= self.bound
+            case "<":
+                return total < self.bound
+            case "==":
+                return total == self.bound
+            case _:
+                return total != self.bound
+
+
+def linear(test: Expression, book: Book, unit: int) -> Linear | None:
+    """The integer form of a comparison, or None where it is not linear in the measures."""
+    parts = test.comparison()
+    if parts is None:
+        return None
+    left, op, right = parts
+    places = {name: place for place, name in enumerate(book.measures)}
+    terms = _minus(_terms(left.tree, left, book, places), _terms(right.tree, right, book, places))
+    if terms is None:
+        return None
+    scale = lcm(*[weight.denominator for weight in terms.values()])
+    bound = -terms.pop(None, Fraction(0)) * scale * unit
+    weights = tuple((place, int(weight * scale)) for place, weight in terms.items() if place is not None)
+    return Linear(weights, op, int(bound))
+
+
+def _minus(a: Terms | None, b: Terms | None) -> Terms | None:
+    return None if b is None else _plus(a, {place: -weight for place, weight in b.items()})
+
+
+def _plus(a: Terms | None, b: Terms | None) -> Terms | None:
+    if a is None or b is None:
+        return None
+    return {place: a.get(place, Fraction(0)) + b.get(place, Fraction(0)) for place in {**a, **b}}
+
+
+def _times(terms: Terms | None, factor: Fraction | None) -> Terms | None:
+    if terms is None or factor is None:
+        return None
+    return {place: weight * factor for place, weight in terms.items()}
+
+
+def _constant_of(terms: Terms | None) -> Fraction | None:
+    return terms.get(None, Fraction(0)) if terms is not None and not terms.keys() - {None} else None
+
+
+def _terms(tree: ast.expr, whole: Expression, book: Book, places: dict[str, int]) -> Terms | None:
+    match tree:
+        case ast.Constant(value=int() | float()):
+            return {None: whole.literal(tree)}
+        case ast.Name(id=name) if name in book.numbers:
+            formula = book.numbers[name].formula
+            return _terms(formula.tree, formula, book, places)
+        case ast.Name(id=name) if name in places:
+            return {places[name]: Fraction(1)}
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = (_terms(side, whole, book, places) for side in (left, right))
+            return _combined(a, op, b)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _times(_terms(operand, whole, book, places), Fraction(-1))
+        case _:
+            return None
+
+
+def _combined(a: Terms | None, op: ast.operator, b: Terms | None) -> Terms | None:
+    match op:
+        case ast.Add():
+            return _plus(a, b)
+        case ast.Sub():
+            return _minus(a, b)
+        case ast.Mult():
+            factor = _constant_of(b)
+            return _times(a, factor) if factor is not None else _times(b, _constant_of(a))
+        case ast.Div():
+            divisor = _constant_of(b)
+            return _times(a, 1 / divisor) if divisor else None
+        case _:
+            return None
+

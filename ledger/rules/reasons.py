@@ -1,0 +1,52 @@
+"""Reasons: a value with the tree of operations that made it.
+
+Each node's operation on its children gives its value, down to events and rows of the rulebook. A reason decides nothing and renders
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ledger.instants import Instant
+
+Value = Fraction | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`value` is what `op` makes of the children's values.
+
+    Leaves: `constant` (the rulebook says so), `fact` (a field of the event at `position`), `row` (a row of a dated table),
+    `override`. Aggregates: `sum`, `count`, `distinct`, `median`.
+    """
+
+    value: Value
+    text: str
+    op: str
+    children: tuple[Reason, ...] = ()
+    position: int | None = None
+    effective_at: Instant | None = None
+    until: Instant | None = None
+    assumed: bool = False
+    source: str = ""
+
+    def walk(self) -> Iterator[Reason]:
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def positions(self) -> list[int]:
+        """The events on which the value rests, each once, in order of position."""
+        return sorted({node.position for node in self.walk() if node.position is not None})
+
+
+def median(values: list[Fraction]) -> Fraction:
+    """The middle value; of an even count the mean of the middle two; of none 0."""
+    if not values:
+        return Fraction(0)
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

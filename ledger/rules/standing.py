@@ -1,0 +1,175 @@
+"""The standing of a partner at an instant, with everything that belongs to it, and its explanation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from ledger.errors import NotFound
+from ledger.instants import Instant, text
+from ledger.rules.answers import (
+    ActiveOverride,
+    Bare,
+    Basis,
+    CheckpointSeen,
+    Interval,
+    Progress,
+    Standing,
+    TierProgress,
+    Why,
+)
+from ledger.rules.book import Book, Tier
+from ledger.rules.facts import Fact
+from ledger.rules.life import Life
+from ledger.rules.reasons import Reason
+from ledger.rules.risk import loss, measures_of, missing, risk, sides
+from ledger.rules.sweep import StateScope
+
+
+def basis(life: Life, partner: str, as_of: Instant, known_at: int, foreseen_from: Instant | None = None) -> Basis:
+    book = life.book(as_of)
+    return Basis(partner, book.programme, book.name, book.hash, book.language, as_of, known_at, foreseen_from)
+
+
+def standing(life: Life, on: Basis, *, goal: str | None = None, ahead: bool = True) -> Standing:
+    """The whole answer at `on.as_of`. Without `ahead`, the two questions about the future are left out.
+
+    Raises Unpriced where a fact that counts has no row in the rulebook's tables, NotFound for an unknown goal.
+    """
+    at, book, scope = on.as_of, life.book(on.as_of), life.scope(on.as_of)
+    step = life.credited(at)
+    credited, performance = (step.tier if step else None), life.tier(at)
+    return Standing(
+        basis=on,
+        performance=performance,
+        credited=credited,
+        credited_since=step.at if step else None,
+        credited_because=step.cause if step else "never credited",
+        values=life.values(at),
+        units=_units(book),
+        at_risk=risk(life, at) if ahead else None,
+        tier_lost_at=loss(life, at) if ahead else None,
+        keep=progress(scope, book, credited),
+        next=progress(scope, book, _next(book, performance)),
+        goal=progress(scope, book, _goal(book, goal)),
+        overrides=tuple(_active(fact) for fact in life.facts.of("override") if fact.start <= at < fact.end),
+        without_overrides=_bare(life.without_overrides, at),
+        assumed=_assumed(book),
+    )
+
+
+def _bare(life: Life, at: Instant) -> Bare:
+    return Bare(life.tier(at), life.credited_tier(at), life.values(at))
+
+
+def _units(book: Book) -> dict[str, str]:
+    units = {name: measure.unit for name, measure in book.measures.items()}
+    for name, number in book.numbers.items():
+        of = {units.get(part, "") for part in number.formula.names}
+        units[name] = of.pop() if len(of) == 1 else ""
+    return units
+
+
+def _assumed(book: Book) -> tuple[str, ...]:
+    """The requirements and measures of the rulebook that rest on what no owner published."""
+    tiers = [f"{tier.name}: {need.test.text}" for tier in book.tiers for need in tier.needs if need.assumed]
+    measures = [f"measure {name}" for name, measure in book.measures.items() if measure.assumed]
+    return tuple(tiers + measures)
+
+
+def _next(book: Book, performance: str | None) -> str | None:
+    above = [tier.name for tier in book.tiers if book.rank(tier.name) == book.rank(performance) + 1]
+    return above[0] if above else None
+
+
+def _goal(book: Book, goal: str | None) -> str | None:
+    if goal is None or goal in book.ranks:
+        return goal
+    raise NotFound(f"{book.name} has no tier {goal!r}", hint=f"its tiers: {', '.join(book.ranks)}", code="unknown_tier")
+
+
+def progress(scope: StateScope, book: Book, tier_name: str | None) -> TierProgress | None:
+    """Each requirement of a tier with what is there, what is asked and what is missing."""
+    if tier_name is None or tier_name not in book.ranks:
+        return None
+    tier = book.tier(tier_name)
+    rows = tuple(_progress(scope, book, tier, i) for i in range(len(tier.needs)))
+    return TierProgress(tier_name, all(row.met for row in rows), rows)
+
+
+def _progress(scope: StateScope, book: Book, tier: Tier, i: int) -> Progress:
+    need = tier.needs[i]
+    value, threshold = sides(scope, need)
+    met = scope.meets_one(tier, i)
+    return Progress(
+        need.name, need.test.text, value, threshold, met, Fraction(0) if met else missing(value, threshold),
+        need.name in scope.exempt, need.assumed, _units(book).get(need.name, ""), need.source, need.line,
+    )  # fmt: skip
+
+
+def _active(fact: Fact) -> ActiveOverride:
+    data = fact.data
+    if data.tier:
+        target = f"tier {data.tier}"
+    elif data.requirement:
+        target = f"requirement {data.requirement}"
+    else:
+        target = f"{data.points} points of {data.measure}"
+    return ActiveOverride(data.override, target, fact.start, fact.end, data.reason, data.author, fact.event.position)
+
+
+def timeline(life: Life, since: Instant, until: Instant, *, foreseen: bool = False) -> list[Interval]:
+    """Consecutive standings in [since, until); equal neighbours are one interval."""
+    edges = sorted({since, *life.edges(since, until)})
+    found: list[Interval] = []
+    for at, end in zip(edges, [*edges[1:], until], strict=True):
+        interval = _interval(life, at, end, foreseen)
+        if found and _same(found[-1], interval):
+            interval = _joined(found.pop(), interval)
+        found.append(interval)
+    return found
+
+
+def _interval(life: Life, at: Instant, end: Instant, foreseen: bool) -> Interval:
+    step = life.credited(at)
+    tier = step.tier if step else None
+    cause = step.cause if step is not None and step.at == at else ""
+    return Interval(at, end, life.tier(at), tier, life.values(at), life.book(at).name, cause, foreseen)
+
+
+def _same(a: Interval, b: Interval) -> bool:
+    return (a.performance, a.credited, a.values, a.book) == (b.performance, b.credited, b.values, b.book)
+
+
+def _joined(a: Interval, b: Interval) -> Interval:
+    return Interval(a.start, b.end, a.performance, a.credited, a.values, a.book, a.because, a.foreseen)
+
+
+def why(life: Life, on: Basis, *, goal: str | None = None) -> Why:
+    """A standing with the reason of every number and requirement, down to events and rows of the rulebook."""
+    answer, book, scope = standing(life, on, goal=goal), life.book(on.as_of), life.scope(on.as_of)
+    wanted = [goal or answer.credited, answer.performance, _next(book, answer.performance)]
+    tiers = [book.tier(name) for name in dict.fromkeys(wanted) if name is not None and name in book.ranks]
+    tests = {f"{tier.name}: {need.test.text}": _requirement(scope, tier, i) for tier in tiers for i, need in enumerate(tier.needs)}
+    reasons = {name: scope.explain(name) for name in (*book.measures, *book.numbers)}
+    walked = life.walked(on.as_of)
+    seen = [CheckpointSeen(c.at, c.performance, c.review, c.credited, c.verdict) for c in walked.checkpoints]
+    steps = [
+        Interval(s.at, on.as_of, None, s.tier, {}, s.book.name, s.cause, False) for s in walked.steps if s.at <= on.as_of
+    ]
+    return Why(answer, reasons, tests, tuple(steps), tuple(c for c in seen if c.at <= on.as_of))
+
+
+def _requirement(scope: StateScope, tier: Tier, i: int) -> Reason:
+    need = tier.needs[i]
+    if need.name in scope.exempt:
+        return Reason(True, f"{need.test.text}: met by an override", "override")
+    inner = need.test.explain(scope)
+    return Reason(inner.value, inner.text, inner.op, inner.children, assumed=need.assumed, source=need.source)
+
+
+def describe_moment(on: Basis) -> str:
+    forecast = f", foreseen from {text(on.foreseen_from)}" if on.foreseen_from is not None else ""
+    return f"as of {text(on.as_of)}, known at position {on.known_at}, by {on.book} ({on.book_hash[:12]}){forecast}"
+
+
+__all__ = ["basis", "describe_moment", "measures_of", "progress", "standing", "timeline", "why"]

@@ -1,0 +1,356 @@
+"""The sweep: enterings and leavings in order of time, everything of one instant, then one judgement.
+
+It has no memory: what it tells at an instant follows from the facts present then. Values are integers in units of one over the
+common multiple of all denominators, so adding is exact and cheap; fractions are made only where a judgement or an answer needs one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import lcm
+
+from ledger.errors import Unpriced
+from ledger.instants import BEGINNING, FOREVER, Instant
+from ledger.rules.book import Book, Measure, Tier
+from ledger.rules.facts import Fact, Key
+from ledger.rules.linear import Linear, linear
+from ledger.rules.presence import FactScope, Present, Reading
+from ledger.rules.reasons import Reason, Value, median
+
+Values = tuple[int, ...]
+Judge = Callable[[Values], bool]
+
+
+@dataclass(slots=True)
+class Performance:
+    """What one rulebook makes of a partner while it is in force: at each instant its values and the tiers that are met.
+
+    `instants[i]` is where state i begins; the state holds until the next. `values` are in units of 1/`unit`, one for each
+    measure in the rulebook's order; `met[i]` is the highest tier (None: no tier).
+    """
+
+    reading: Reading
+    since: Instant
+    until: Instant
+    unit: int = 1
+    instants: list[Instant] = field(default_factory=list)
+    values: list[Values] = field(default_factory=list)
+    met: list[str | None] = field(default_factory=list)
+    exempt: list[frozenset[str]] = field(default_factory=list)
+    broken: Unpriced | None = None
+    broken_at: Instant = FOREVER
+
+    @property
+    def book(self) -> Book:
+        return self.reading.book
+
+    def index(self, at: Instant) -> int:
+        """The state at an instant; -1 before the first."""
+        return bisect_right(self.instants, at) - 1
+
+    def check(self, at: Instant) -> None:
+        """Raises Unpriced once a fact that cannot be priced has entered."""
+        if self.broken is not None and at >= self.broken_at:
+            raise self.broken
+
+    def tier_at(self, at: Instant) -> str | None:
+        self.check(at)
+        i = self.index(at)
+        return self.met[i] if i >= 0 else self._at_nothing().met[0]
+
+    def scope_at(self, at: Instant) -> StateScope:
+        self.check(at)
+        i = self.index(at)
+        if i < 0:
+            return StateScope(self, tuple([0] * len(self.book.measures)), at)
+        return StateScope(self, self.values[i], at, self.exempt[i])
+
+    def _at_nothing(self) -> Performance:
+        """Before the first fact: what the rulebook says of nothing at all."""
+        nothing = Performance(self.reading, self.since, self.until)
+        _Judgement(nothing, []).at(BEGINNING)
+        return nothing
+
+
+class StateScope:
+    """What numbers and requirements may read: the values of the measures at one instant."""
+
+    __slots__ = ("at", "exempt", "performance", "values")
+
+    def __init__(
+        self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = frozenset()
+    ) -> None:
+        self.performance = performance
+        self.values = values
+        self.at = at
+        self.exempt = exempt
+
+    def value(self, name: str) -> Value:
+        book = self.performance.book
+        if name in book.numbers:
+            return book.numbers[name].formula.evaluate(self)
+        return Fraction(self.values[list(book.measures).index(name)], self.performance.unit)
+
+    def number(self, name: str) -> Fraction:
+        value = self.value(name)
+        assert not isinstance(value, str)
+        return Fraction(value)
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        cell: object = self.performance.book.tables[table].row_at(self.at)[1]
+        for key in keys:
+            assert isinstance(cell, dict)
+            cell = cell.get(key, cell.get("default"))
+        assert isinstance(cell, Fraction | str)
+        return cell
+
+    def meets(self, tier: Tier) -> bool:
+        return all(self.meets_one(tier, i) for i in range(len(tier.needs)))
+
+    def meets_one(self, tier: Tier, i: int) -> bool:
+        need = tier.needs[i]
+        return need.name in self.exempt or bool(need.test.evaluate(self))
+
+    def explain(self, name: str) -> Reason:
+        book = self.performance.book
+        number = book.numbers.get(name)
+        if number is not None:
+            inner = number.formula.explain(self)
+            return Reason(inner.value, name, "number", (inner,), assumed=number.assumed)
+        return explain_measure(self.performance.reading, book.measures[name], self.at)
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        return Reason(self.lookup(table, tuple(str(key.value) for key in keys)), f"{table}[...]", "row", keys)
+
+
+def explain_measure(reading: Reading, measure: Measure, at: Instant) -> Reason:
+    """The measure at an instant as a tree: its aggregate over the facts that are present, each priced by its own reason."""
+    here = [present for present in reading.presents(measure) if present.start <= at < present.end]
+    children = tuple(explain_present(reading, measure, present) for present in here)
+    value = AGGREGATES[measure.aggregate]([present.key for present in here], [present.value for present in here])
+    if measure.aggregate == "distinct":
+        children = tuple(
+            Reason(_key_text(present.key), present.fact.kind, "key", (child,))
+            for present, child in zip(here, children, strict=True)
+        )
+    return Reason(value, measure.name, measure.aggregate, children, assumed=measure.assumed, source=measure.source)
+
+
+def _key_text(key: Key) -> str:
+    return " / ".join(part or "" for part in key)
+
+
+def explain_present(reading: Reading, measure: Measure, present: Present) -> Reason:
+    """One fact's share: its value times what the tables say, or points that it states outright."""
+    fact, event = present.fact, present.fact.event
+    at = present.start if measure.on_now else fact.start
+    parts: tuple[Reason, ...] = ()
+    value: Value = present.value
+    if fact.kind == measure.presence.of and measure.value is not None:
+        scope = FactScope(reading, fact, at)
+        parts = (measure.value.explain(scope), *([measure.times.explain(scope)] if measure.times else []))
+    op = {0: "fact", 1: "as", 2: "*"}[len(parts)]
+    return Reason(
+        value, f"{event.event.kind} {event.event.source} {event.event.id}", op, parts,
+        position=event.position, effective_at=present.start, until=present.end,
+    )  # fmt: skip
+
+
+AGGREGATES: dict[str, Callable[[list[Key], list[Fraction]], Fraction]] = {
+    "sum": lambda keys, values: sum(values, Fraction(0)),
+    "count": lambda keys, values: Fraction(len(keys)),
+    "distinct": lambda keys, values: Fraction(len(set(keys))),
+    "median": lambda keys, values: median(values),
+}
+
+
+class _Sum:
+    """Also counts: the worth of a counted fact is one."""
+
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def move(self, way: int, worth: int, key: Key) -> None:
+        self.total += way * worth
+
+
+class _Distinct:
+    __slots__ = ("keys", "total", "unit")
+
+    def __init__(self, unit: int) -> None:
+        self.keys: dict[Key, int] = {}
+        self.unit = unit
+        self.total = 0
+
+    def move(self, way: int, worth: int, key: Key) -> None:
+        count = self.keys.get(key, 0) + way
+        if count:
+            self.keys[key] = count
+        else:
+            del self.keys[key]
+        self.total = len(self.keys) * self.unit
+
+
+class _Median:
+    """Holds twice the unit's grain: the mean of two middle values stays an integer because the unit is even."""
+
+    __slots__ = ("ordered", "total")
+
+    def __init__(self) -> None:
+        self.ordered: list[int] = []
+        self.total = 0
+
+    def move(self, way: int, worth: int, key: Key) -> None:
+        if way > 0:
+            insort(self.ordered, worth)
+        else:
+            del self.ordered[bisect_left(self.ordered, worth)]
+        n = len(self.ordered)
+        half = n // 2
+        if not n:
+            self.total = 0
+        else:
+            self.total = self.ordered[half] if n % 2 else (self.ordered[half - 1] + self.ordered[half]) // 2
+
+
+_State = _Sum | _Distinct | _Median
+_Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth, key
+
+
+def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER) -> Performance:
+    """Judge a partner by one rulebook at every instant of [since, until) at which anything changes."""
+    performance = Performance(reading, since, until)
+    stays = [
+        (i, present)
+        for i, measure in enumerate(reading.book.measures.values())
+        for present in reading.presents(measure)
+        if present.end > since and present.start < until and present.start < present.end
+    ]
+    for _, present in stays:
+        if present.error is not None and present.start < performance.broken_at:
+            performance.broken, performance.broken_at = present.error, max(present.start, since)
+    performance.unit = lcm(2, *{present.denominator for _, present in stays})
+    moves = _moves(performance, stays)
+    _Judgement(performance, _exemptions(reading)).run(moves)
+    return performance
+
+
+def _moves(performance: Performance, stays: list[tuple[int, Present]]) -> list[_Move]:
+    unit, since, until = performance.unit, performance.since, performance.until
+    moves: list[_Move] = []
+    for i, present in stays:
+        worth = present.numerator * (unit // present.denominator)
+        moves.append((max(present.start, since), i, 1, worth, present.key))
+        if present.end < until:
+            moves.append((present.end, i, -1, worth, present.key))
+    moves.sort(key=_at)
+    return moves
+
+
+def _at(move: _Move) -> Instant:
+    return move[0]
+
+
+def _exemptions(reading: Reading) -> list[Fact]:
+    """Overrides that meet a requirement while they last, and tiers that the rulebook lets act on performance."""
+    tiers_too = reading.book.acts_on["tier"] == "performance"
+    return [
+        fact
+        for fact in reading.facts.of("override")
+        if reading.covers(fact) and (fact.data.requirement or (tiers_too and fact.data.tier))
+    ]
+
+
+class _Judgement:
+    """The states of the measures, and the tiers that they meet."""
+
+    def __init__(self, performance: Performance, exemptions: Iterable[Fact]) -> None:
+        self.performance = performance
+        self.book = performance.book
+        self.states: list[_State] = [self._state(measure) for measure in self.book.measures.values()]
+        self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
+        self.tests = [(tier, self._tests(tier)) for tier in reversed(self.book.tiers)]
+
+    def _state(self, measure: Measure) -> _State:
+        match measure.aggregate:
+            case "distinct":
+                return _Distinct(self.performance.unit)
+            case "median":
+                return _Median()
+            case _:
+                return _Sum()
+
+    def _tests(self, tier: Tier) -> list[tuple[str, Linear | None, int]]:
+        return [(need.name, linear(need.test, self.book, self.performance.unit), i) for i, need in enumerate(tier.needs)]
+
+    def run(self, moves: list[_Move]) -> None:
+        states, borders = self.states, self._borders()
+        i, n = 0, len(moves)
+        while i < n or borders:
+            at = moves[i][0] if i < n else FOREVER
+            if borders and borders[0] <= at:
+                at = borders.pop(0)
+            while i < n and moves[i][0] == at:
+                _, measure, way, worth, key = moves[i]
+                states[measure].move(way, worth, key)
+                i += 1
+            self.at(at)
+
+    def _borders(self) -> list[Instant]:
+        """Instants at which the judgement may change though no measure does."""
+        performance = self.performance
+        dated = {
+            at
+            for table in self.book.tables.values()
+            if any(table.name in need.test.tables for tier in self.book.tiers for need in tier.needs)
+            for at, _ in table.rows
+        }
+        edges = dated | {at for fact in self.exemptions for at in (fact.start, fact.end)}
+        inside = {at for at in edges if performance.since < at < performance.until and at < FOREVER}
+        if performance.since > BEGINNING:
+            inside.add(performance.since)
+        return sorted(inside)
+
+    def at(self, at: Instant) -> None:
+        performance = self.performance
+        values = tuple([state.total for state in self.states])
+        exempt = self._exempt(at) if self.exemptions else frozenset[str]()
+        performance.instants.append(at)
+        performance.values.append(values)
+        performance.exempt.append(exempt)
+        performance.met.append(self._highest(values, at, exempt))
+
+    def _exempt(self, at: Instant) -> frozenset[str]:
+        """The names of the requirements that an override meets now; a tier's override meets all of that tier's and below."""
+        names = set[str]()
+        for fact in self.exemptions:
+            if fact.start <= at < fact.end:
+                if fact.data.requirement:
+                    names.add(fact.data.requirement)
+                else:
+                    names.add(f"tier {fact.data.tier}")
+        return frozenset(names)
+
+    def _highest(self, values: Values, at: Instant, exempt: frozenset[str]) -> str | None:
+        scope: StateScope | None = None
+        for tier, tests in self.tests:
+            if f"tier {tier.name}" in exempt:
+                return tier.name
+            for name, fast, i in tests:
+                if name in exempt:
+                    continue
+                if fast is not None:
+                    if not fast.holds(values):
+                        break
+                else:
+                    scope = scope or StateScope(self.performance, values, at, exempt)
+                    if not scope.meets_one(tier, i):
+                        break
+            else:
+                return tier.name
+        return None

@@ -1,0 +1,147 @@
+"""YAML with line numbers, every scalar as text. It knows nothing of rulebooks; mistakes are collected, not raised one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from ledger.errors import RulebookError
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake or oddity of a rulebook, with its line (from 1)."""
+
+    line: int
+    code: str
+    message: str
+    severity: str = ERROR
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"line {self.line}: {self.severity}: {self.message} [{self.code}]{hint}"
+
+
+class RulebookProblems(RulebookError):
+    """A rulebook that cannot be right; carries every problem."""
+
+    code = "rulebook_problems"
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        super().__init__(f"{name} has {len(problems)} error(s)", hint="\n  ".join(map(str, problems)))
+        self.problems = problems
+
+
+class Problems:
+    """Collects; raises all at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.errors: list[Problem] = []
+
+    def raise_if_any(self) -> None:
+        if self.errors:
+            raise RulebookProblems(self.name, sorted(self.errors, key=lambda problem: problem.line))
+
+
+class Node:
+    """One value of the file, with its line and whether it is marked `!assumed` (or lies inside what is)."""
+
+    __slots__ = ("_children", "_node", "_problems", "assumed", "line")
+
+    def __init__(self, node: yaml.Node, problems: Problems, *, assumed: bool = False) -> None:
+        self._node = node
+        self._problems = problems
+        self.line: int = node.start_mark.line + 1 if node.start_mark else 0
+        self.assumed = assumed or node.tag == "!assumed"
+        if node.tag.startswith("!") and node.tag not in ("!assumed", "!"):
+            self.problem("unknown_tag", f"{node.tag} is not known", hint="the one tag is !assumed")
+        self._children = self._read_children()
+
+    def _read_children(self) -> dict[str, Node]:
+        children: dict[str, Node] = {}
+        if isinstance(self._node, yaml.MappingNode):
+            for key, value in self._node.value:
+                name = key.value if isinstance(key, yaml.ScalarNode) else ""
+                child = Node(value, self._problems, assumed=self.assumed)
+                if name in children:
+                    child.problem("key_twice", f"{name!r} is written twice")
+                children[name] = child
+        return children
+
+    @property
+    def is_map(self) -> bool:
+        return isinstance(self._node, yaml.MappingNode)
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self._node, yaml.SequenceNode)
+
+    def problem(self, code: str, message: str, *, hint: str = "") -> None:
+        self._problems.errors.append(Problem(self.line, code, message, hint=hint))
+
+    def allow(self, *names: str) -> None:
+        if not self.is_map:
+            self.problem("not_a_map", "a map of keys and values is expected here")
+        for name, child in self._children.items():
+            if name not in names:
+                child.problem("unknown_key", f"{name!r} is not known here", hint=f"known: {', '.join(names)}")
+
+    def get(self, name: str) -> Node | None:
+        return self._children.get(name)
+
+    def entries(self) -> Iterator[tuple[str, Node]]:
+        if not self.is_map:
+            self.problem("not_a_map", "a map of keys and values is expected here")
+        yield from self._children.items()
+
+    def items(self, name: str) -> Iterator[tuple[str, Node]]:
+        child = self._children.get(name)
+        if child is not None:
+            yield from child.entries()
+
+    def parts(self) -> list[Node]:
+        if not isinstance(self._node, yaml.SequenceNode):
+            self.problem("not_a_list", "a list is expected here")
+            return []
+        return [Node(part, self._problems, assumed=self.assumed) for part in self._node.value]
+
+    def list(self, name: str) -> list[Node]:
+        child = self._children.get(name)
+        return child.parts() if child is not None else []
+
+    def scalar(self) -> str:
+        if not isinstance(self._node, yaml.ScalarNode):
+            self.problem("not_a_value", "a single value is expected here")
+            return ""
+        return str(self._node.value)
+
+    def text(self, name: str) -> str:
+        child = self._children.get(name)
+        return child.scalar() if child is not None else ""
+
+    def plain(self) -> object:
+        """The whole value as dicts, lists and texts."""
+        if self.is_map:
+            return {name: child.plain() for name, child in self._children.items()}
+        return [part.plain() for part in self.parts()] if self.is_list else self.scalar()
+
+
+def compose(text: str, problems: Problems) -> Node | None:
+    """The root node, or None with the mistake collected."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        problems.errors.append(Problem(line, "not_yaml", f"not YAML: {getattr(error, 'problem', None) or error}"))
+        return None
+    if not isinstance(root, yaml.MappingNode):
+        problems.errors.append(Problem(1, "not_a_map", "a map of keys and values is expected"))
+        return None
+    return Node(root, problems)
