@@ -22,9 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER: Instant = 253_402_300_800 * SECOND  # the first instant of the year 10000
 BEGINNING: Instant = -62_135_596_800 * SECOND  # the first instant of the year 1
 
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d))?", re.ASCII
-)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d))?", re.ASCII)
 _SPAN = re.compile(r"(\d+) (year|month|week|day|hour|minute|second)s?", re.ASCII)
 
 

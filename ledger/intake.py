@@ -116,9 +116,7 @@ class Intake:
 class _Batch:
     """One batch under the lock of the log: judged in order, each input seeing those before it, then appended at once."""
 
-    def __init__(
-        self, log: Log, writing: Writing, pasts: dict[str, Past], now: Instant, *, migrate: bool, look_up: bool
-    ) -> None:
+    def __init__(self, log: Log, writing: Writing, pasts: dict[str, Past], now: Instant, *, migrate: bool, look_up: bool) -> None:
         self._log = log
         self._writing = writing
         self._pasts = pasts

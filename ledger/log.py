@@ -167,9 +167,7 @@ class LogRecorder(SQLiteProcessRecorder):
 
     def __init__(self, datastore: SQLiteDatastore) -> None:
         super().__init__(datastore)
-        self.insert_events_statement = (
-            "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
-        )
+        self.insert_events_statement = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
 
     def construct_create_table_statements(self) -> list[str]:
         *_, tracking = super().construct_create_table_statements()
@@ -200,8 +198,7 @@ class Writing:
     def filed(self, source: str, id: str) -> tuple[Filed, bytes] | None:
         """The receipt of an input and the bytes that were accepted under it."""
         row = self._cursor.execute(
-            "SELECT position, row_count, substr(state, ?) FROM receipts JOIN stored_events ON rowid = position "
-            "WHERE source = ? AND id = ?",
+            "SELECT position, row_count, substr(state, ?) FROM receipts JOIN stored_events ON rowid = position WHERE source = ? AND id = ?",
             (_STATE_BODY + 1, source, id),
         ).fetchone()
         return None if row is None else (Filed(row[0], row[1]), row[2])
@@ -340,9 +337,7 @@ class Log:
         """The events after a position, in order of position."""
         return self._events("WHERE rowid > ? ORDER BY rowid LIMIT ?", (after, limit))
 
-    def history(
-        self, stream: str, *, after_version: int = 0, until_position: int | None = None, kinds: Iterable[str] = ()
-    ) -> list[Sealed]:
+    def history(self, stream: str, *, after_version: int = 0, until_position: int | None = None, kinds: Iterable[str] = ()) -> list[Sealed]:
         """The events of a stream in order of version: those after a version, up to a position, of some kinds."""
         where, parameters = "WHERE originator_id = ? AND originator_version > ?", [stream, after_version]
         if until_position is not None:

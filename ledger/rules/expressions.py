@@ -218,7 +218,7 @@ def _compile(node: ast.expr, text: str) -> Test:
             return _compile_binary(_compile(left, text), type(op), _compile(right, text))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _compile(operand, text)
-            return lambda scope: -inner(scope)  # type: ignore[operator]
+            return lambda scope: -_number(inner(scope))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             inner = _compile(operand, text)
             return lambda scope: not inner(scope)
@@ -232,7 +232,7 @@ def _compile(node: ast.expr, text: str) -> Test:
         case ast.Call(func=ast.Name(id="min" | "max" as called), args=args, keywords=[]) if args:
             parts = [_compile(argument, text) for argument in args]
             chosen = min if called == "min" else max
-            return lambda scope: chosen([part(scope) for part in parts])  # type: ignore[type-var]
+            return lambda scope: chosen([_number(part(scope)) for part in parts])
         case ast.Subscript(value=ast.Name(id=table), slice=keys):
             parts = [_compile(key, text) for key in _keys(keys)]
             return lambda scope: scope.lookup(table, tuple([str(part(scope)) for part in parts]))
@@ -244,13 +244,21 @@ def _compile_binary(a: Test, op: type[ast.operator], b: Test) -> Test:
     if op is ast.Div:
         return lambda scope: _divide(a(scope), b(scope))
     operation = _BINARY[op][1]
-    return lambda scope: operation(a(scope), b(scope))  # type: ignore[arg-type]
+    return lambda scope: operation(_number(a(scope)), _number(b(scope)))
 
 
 def _divide(a: Value, b: Value) -> Value:
     if b == 0:
         raise RulebookError("a rulebook divides by zero", hint="guard the ratio: x / y if y > 0 else 0", code="division_by_zero")
-    return a / b  # type: ignore[operator]
+    return _number(a) / _number(b)
+
+
+def _number(value: Value) -> Fraction:
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, bool):
+        return Fraction(value)
+    raise RulebookError(f"{value!r} is no number", hint="arithmetic needs numbers", code="not_a_number")
 
 
 def _compile_bool(every: bool, parts: list[Test]) -> Test:

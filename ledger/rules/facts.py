@@ -48,9 +48,7 @@ class Fact:
 
     __slots__ = ("data", "end", "ender", "event", "key", "kind", "planned", "start")
 
-    def __init__(
-        self, kind: str, key: Key, start: Instant, data: Any, event: Sealed, planned: Instant = FOREVER
-    ) -> None:
+    def __init__(self, kind: str, key: Key, start: Instant, data: Any, event: Sealed, planned: Instant = FOREVER) -> None:
         self.kind = kind
         self.key = key
         self.start = start

@@ -37,9 +37,7 @@ def in_force(books: Sequence[Book]) -> tuple[Force, ...]:
     ordered = sorted(books, key=lambda book: book.effective)
     starts = [BEGINNING, *[book.effective for book in ordered[1:]]]
     ends = [*starts[1:], FOREVER]
-    return tuple(
-        Force(book, start, end) for book, start, end in zip(ordered, starts, ends, strict=True) if start < end
-    )
+    return tuple(Force(book, start, end) for book, start, end in zip(ordered, starts, ends, strict=True) if start < end)
 
 
 class Life:
@@ -59,9 +57,7 @@ class Life:
         """Each rulebook swept over its time of force; rulebooks that ended before the partner's first fact are left out."""
         first = min((fact.start for fact in self.facts.all()), default=FOREVER)
         needed = [force for force in self.force if force.until > first] or [self.force[-1]]
-        return tuple(
-            sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed
-        )
+        return tuple(sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed)
 
     @cached_property
     def settled_at(self) -> Instant:

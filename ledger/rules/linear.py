@@ -111,4 +111,3 @@ def _combined(a: Terms | None, op: ast.operator, b: Terms | None) -> Terms | Non
             return _times(a, 1 / divisor) if divisor else None
         case _:
             return None
-

@@ -30,9 +30,7 @@ class Present:
 
     __slots__ = ("denominator", "end", "error", "fact", "key", "numerator", "start")
 
-    def __init__(
-        self, fact: Fact, start: Instant, end: Instant, worth: Worth, key: Key = (), error: Unpriced | None = None
-    ) -> None:
+    def __init__(self, fact: Fact, start: Instant, end: Instant, worth: Worth, key: Key = (), error: Unpriced | None = None) -> None:
         self.fact = fact
         self.start = start
         self.end = end
@@ -178,12 +176,7 @@ class Reading:
 
     def _changes(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> tuple[Instant, ...]:
         assert measure.times is not None
-        found = {
-            at
-            for name in measure.times.tables
-            if self.book.tables[name].on is None
-            for at, _ in self.book.tables[name].rows[1:]
-        }
+        found = {at for name in measure.times.tables if self.book.tables[name].on is None for at, _ in self.book.tables[name].rows[1:]}
         for name in measure.times.names & self.book.derived.keys():
             derived = self.book.derived[name]
             if derived.how == "value":
@@ -395,10 +388,4 @@ def _union(stays: Iterable[Interval]) -> list[Interval]:
 
 
 def _intersect(stays: list[Interval], others: list[Interval]) -> list[Interval]:
-    return [
-        (max(start, begin), min(end, stop))
-        for start, end in stays
-        for begin, stop in others
-        if begin < end and start < stop
-    ]
-
+    return [(max(start, begin), min(end, stop)) for start, end in stays for begin, stop in others if begin < end and start < stop]

@@ -185,5 +185,3 @@ def _turns(life: Life, until: Instant) -> list[Instant]:
                 turns.add(at)
                 at = next_review(policy, performance.book.zone, at)
     return sorted(at for at in turns if at <= until)
-
-

@@ -153,9 +153,7 @@ def why(life: Life, on: Basis, *, goal: str | None = None) -> Why:
     reasons = {name: scope.explain(name) for name in (*book.measures, *book.numbers)}
     walked = life.walked(on.as_of)
     seen = [CheckpointSeen(c.at, c.performance, c.review, c.credited, c.verdict) for c in walked.checkpoints]
-    steps = [
-        Interval(s.at, on.as_of, None, s.tier, {}, s.book.name, s.cause, False) for s in walked.steps if s.at <= on.as_of
-    ]
+    steps = [Interval(s.at, on.as_of, None, s.tier, {}, s.book.name, s.cause, False) for s in walked.steps if s.at <= on.as_of]
     return Why(answer, reasons, tests, tuple(steps), tuple(c for c in seen if c.at <= on.as_of))
 
 

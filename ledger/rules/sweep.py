@@ -80,9 +80,7 @@ class StateScope:
 
     __slots__ = ("at", "exempt", "performance", "values")
 
-    def __init__(
-        self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = frozenset()) -> None:
         self.performance = performance
         self.values = values
         self.at = at
@@ -133,8 +131,7 @@ def explain_measure(reading: Reading, measure: Measure, at: Instant) -> Reason:
     value = AGGREGATES[measure.aggregate]([present.key for present in here], [present.value for present in here])
     if measure.aggregate == "distinct":
         children = tuple(
-            Reason(_key_text(present.key), present.fact.kind, "key", (child,))
-            for present, child in zip(here, children, strict=True)
+            Reason(_key_text(present.key), present.fact.kind, "key", (child,)) for present, child in zip(here, children, strict=True)
         )
     return Reason(value, measure.name, measure.aggregate, children, assumed=measure.assumed, source=measure.source)
 
@@ -260,9 +257,7 @@ def _exemptions(reading: Reading) -> list[Fact]:
     """Overrides that meet a requirement while they last, and tiers that the rulebook lets act on performance."""
     tiers_too = reading.book.acts_on["tier"] == "performance"
     return [
-        fact
-        for fact in reading.facts.of("override")
-        if reading.covers(fact) and (fact.data.requirement or (tiers_too and fact.data.tier))
+        fact for fact in reading.facts.of("override") if reading.covers(fact) and (fact.data.requirement or (tiers_too and fact.data.tier))
     ]
 
 

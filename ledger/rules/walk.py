@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
 from ledger.rules.book import Book, Continuous, Membership, Review
-from ledger.rules.facts import Fact, Facts
+from ledger.rules.facts import Facts
 from ledger.rules.sweep import Performance
 
 RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
@@ -253,9 +253,7 @@ def _member(
 _YEAR = Span(months=12)
 
 
-def _begin_membership(
-    performance: Performance, facts: Facts, since: Instant, until: Instant
-) -> tuple[Instant, str] | None:
+def _begin_membership(performance: Performance, facts: Facts, since: Instant, until: Instant) -> tuple[Instant, str] | None:
     """The first instant at which a bought level is met. A purchase without proficiency waits for it."""
     book = performance.book
     for at in sorted({since, *performance.instants, *[fact.start for fact in facts.of("purchase")]}):
@@ -268,9 +266,7 @@ def _begin_membership(
     return None
 
 
-def _anniversary(
-    performance: Performance, policy: Membership, facts: Facts, credit: _Credit, result: Walk, at: Instant
-) -> Instant:
+def _anniversary(performance: Performance, policy: Membership, facts: Facts, credit: _Credit, result: Walk, at: Instant) -> Instant:
     """Test the level at the anniversary, or in the window before it; returns the instant from which to go on."""
     book = performance.book
     begin = minus(at, policy.test_window, book.zone) if policy.test_window else at
@@ -310,11 +306,7 @@ def _announce(result: Walk, policy: Membership, anniversary: Instant, zone: str)
 def lift(walked: Walk, performances: Sequence[Performance], facts: Facts) -> Walk:
     """The credited tiers with overrides of a tier on top, while they last. The walk never sees them."""
     overrides = [fact for fact in facts.of("override") if fact.data.tier and fact.start < fact.end]
-    overrides = [
-        fact
-        for fact in overrides
-        if any(p.book.acts_on["tier"] == "credited" and p.reading.covers(fact) for p in performances)
-    ]
+    overrides = [fact for fact in overrides if any(p.book.acts_on["tier"] == "credited" and p.reading.covers(fact) for p in performances)]
     if not overrides:
         return walked
     lifted = Walk(checkpoints=walked.checkpoints, notices=walked.notices)
