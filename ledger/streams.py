@@ -282,9 +282,9 @@ def reached(target: Event, past_of: PastOf) -> dict[str, None]:
     return streams | {partner_stream(partner): None for partner in concerned if partner is not None}
 
 
-def copy(event: Event, stream: str, subject: str | None) -> Event:
+def copy(event: Event, stream: str, subject: str | None) -> Copy:
     """The same fact in another stream, with its origin as the cause."""
-    return _copied(event, stream, subject, event.kind, cloudevent(event)["data"])
+    return Copy(stream, _copied(event, stream, subject, event.kind, cloudevent(event)["data"]))
 
 
 def _derived(kind: str, data: dict[str, Any], cause: Event, stream: str, subject: str) -> Event:

@@ -230,7 +230,7 @@ def _unknown_kind(kind: str) -> _Bad:
 
 def event(kind: str, *, subject: str | None = None, effective_at: str | Instant, id: str, source: str = "points", **data: Any) -> Event:
     """An event made in code. `effective_at` is an instant or a text such as 2024-03-01. Raises Refused."""
-    extensions = {name: data.pop(name) for name in ("cause", "recordedtime") if name in data}
+    extensions: dict[str, Any] = {name: data.pop(name) for name in ("cause", "recordedtime") if name in data}
     attributes: dict[str, Any] = {
         "specversion": "1.0", "id": id, "source": source, "type": kind, **extensions,
         "time": text(parse(effective_at) if isinstance(effective_at, str) else effective_at),

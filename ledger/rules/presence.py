@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-
 from typing import Any
 
 from ledger.errors import Unpriced

@@ -148,7 +148,7 @@ def _endangered(life: Life, at: Instant) -> tuple[Cause | None, Instant | None, 
 
 
 def _before_review(ahead: Life, held: str, at: Instant, review: Instant) -> tuple[Cause | None, Instant, str] | None:
-    for instant in (at, *[edge for edge in ahead.edges(at + 1, review + 1)]):
+    for instant in (at, *ahead.edges(at + 1, review + 1)):
         if not _meets(ahead, held, instant):
             why = "the performance tier is below the credited tier" if instant == at else "known ends take it below"
             return _cause(ahead, held, at, instant, instant), review, why
