@@ -1,0 +1,58 @@
+"""The projection station: takes messages from the bus and brings the read models up to them.
+
+1 poll, 2 apply each partner that they touch, 3 mark the position, in one transaction with the rows. A redelivered message changes
+nothing: a partner's rows are a function of its events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from consumers.bus import Bus
+from consumers.wire import sealed
+from ledger.projections.questions import History
+from ledger.projections.store import Store
+from ledger.rules.library import Library
+
+PAGE = 50_000
+
+
+class Project:
+    def __init__(self, bus: Bus, history: History, store: Store) -> None:
+        self._bus = bus
+        self._history = history
+        self._store = store
+
+    def step(self, limit: int = PAGE, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+        """How many messages were applied."""
+        found = [sealed(message) for message in self._bus.poll(limit)]
+        if not found:
+            return 0
+        republished = any(s.event.kind == "rulebook.published.v1" for s in found)
+        touched = self._history.partners() if republished else _partners(s.stream for s in found)
+        self._apply(touched, max(s.position for s in found), progress)
+        return len(found)
+
+    def _apply(self, partners: list[str], position: int, progress: Callable[[int, int], None]) -> None:
+        library = Library(self._history.published())
+        with self._store.writing() as connection:
+            for done, partner in enumerate(partners, start=1):
+                self._store.apply(connection, partner, self._history.events(partner, position), library)
+                progress(done, len(partners))
+            self._store.mark(connection, position)
+
+    def rebuild(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+        """Make all rows anew from the log, in one transaction: readers see the old ones until it is done."""
+        head, library = self._history.head(), Library(self._history.published())
+        partners = self._history.partners()
+        with self._store.writing() as connection:
+            self._store.clear(connection)
+            for done, partner in enumerate(partners, start=1):
+                self._store.apply(connection, partner, self._history.events(partner, head), library)
+                progress(done, len(partners))
+            self._store.mark(connection, head)
+        return len(partners)
+
+
+def _partners(streams: Iterable[str]) -> list[str]:
+    return sorted({stream.removeprefix("partner/") for stream in streams if stream.startswith("partner/")})

@@ -1,0 +1,81 @@
+"""The directory: names, e-mail addresses and links of partners, clients, contacts and persons.
+
+It lies outside the log, and can be erased without touching a score or a proof. No rule and no event depends on it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Column, MetaData, Table, Text, create_engine, delete, event, select
+from sqlalchemy.dialects.sqlite import insert
+
+KINDS = ("partner", "client", "contact", "person")
+
+_METADATA = MetaData()
+_ENTRIES = Table(
+    "directory",
+    _METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("email", Text),
+    Column("crm_record", Text),
+    Column("account", Text),
+)
+
+
+class Entry(NamedTuple):
+    """Who an opaque id is; `crm_record` and `account` are links."""
+
+    kind: str
+    id: str
+    name: str | None = None
+    email: str | None = None
+    crm_record: str | None = None
+    account: str | None = None
+
+
+class Directory:
+    """One SQLite file. What is erased is overwritten (`secure_delete`)."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _secure)
+        _METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def put(self, *entries: Entry) -> None:
+        """What is stated replaces what was stated before."""
+        for entry in entries:
+            if entry.kind not in KINDS:
+                raise ValueError(f"{entry.kind!r} is none of {', '.join(KINDS)}")
+        with self._engine.begin() as connection:
+            for entry in entries:
+                values = entry._asdict()
+                changed = {name: value for name, value in values.items() if name not in ("kind", "id")}
+                connection.execute(insert(_ENTRIES).values(values).on_conflict_do_update(index_elements=["kind", "id"], set_=changed))
+
+    def get(self, kind: str, id: str) -> Entry:
+        """The entry, or one that knows the id alone."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_ENTRIES).where(_ENTRIES.c.kind == kind, _ENTRIES.c.id == id)).first()
+        return Entry(kind, id) if row is None else Entry(*row)
+
+    def all(self, kind: str) -> list[Entry]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_ENTRIES).where(_ENTRIES.c.kind == kind).order_by(_ENTRIES.c.id)).all()
+        return [Entry(*row) for row in rows]
+
+    def erase(self, kind: str, id: str) -> bool:
+        """Whether there was anything to erase."""
+        with self._engine.begin() as connection:
+            gone = connection.execute(delete(_ENTRIES).where(_ENTRIES.c.kind == kind, _ENTRIES.c.id == id)).rowcount
+        return gone > 0
+
+
+def _secure(connection: object, _: object) -> None:
+    connection.execute("PRAGMA secure_delete=ON")  # type: ignore[attr-defined]

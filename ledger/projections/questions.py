@@ -1,0 +1,247 @@
+"""The questions that people ask of the ledger, at any moment: one function each, answered with what it rests on.
+
+A moment has three coordinates: `as_of` (effective), `known_at` (a position or a recorded time) and `rulebook` (none: the books in
+force). What lies after the instant at which one asks is a forecast, and says so. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Protocol
+
+from ledger.errors import MomentError, NotFound, Parked
+from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
+from ledger.projections.store import Store, programmes_of
+from ledger.rules import breakdown, risk, standing
+from ledger.rules.answers import ActiveOverride, Basis, Changes, ClientPoints, HistoryRow, Interval, Loss, Risk, Standing, Why
+from ledger.rules.library import Library
+from ledger.rules.life import Force, Life
+
+_LIVES = 16
+
+
+class History(Protocol):
+    """What the questions need of a log."""
+
+    def head(self) -> int: ...
+
+    def position_at(self, recorded_at: Instant) -> int: ...
+
+    def partners(self) -> list[str]: ...
+
+    def events(self, partner: str, until: int | None = None) -> Sequence[Sealed]: ...
+
+    def published(self) -> Sequence[Sealed]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When, as known when, by which rules. None: now, all that is known, the books in force."""
+
+    as_of: Instant | None = None
+    known_at: int | None = None
+    known_when: Instant | None = None
+    rulebook: str | None = None
+    programme: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A place in the ranking; shared places are 1, 2, 2, 4."""
+
+    place: int
+    partner: str
+    credited: str | None
+    performance: str | None
+    score: Fraction
+    points: dict[str, Fraction]
+    parked: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endangered:
+    """A partner that is at risk, or whose tier will be lost if nothing more happens."""
+
+    partner: str
+    credited: str | None
+    performance: str | None
+    at_risk: Risk | None
+    tier_lost_at: Loss | None
+    parked: str | None
+
+
+class Questions:
+    """Asks lives of partners; keeps a few of them, which changes no answer."""
+
+    def __init__(self, history: History, store: Store, clock: Callable[[], Instant]) -> None:
+        self.history = history
+        self.store = store
+        self._clock = clock
+        self._lives: OrderedDict[tuple[object, ...], Life] = OrderedDict()
+        self.library = Library(history.published())
+
+    # -- moments ------------------------------------------------------------------------------------------------
+
+    def position(self, moment: Moment) -> int:
+        """The position up to which the answer knows. Raises MomentError for one that is not there."""
+        head = self.history.head()
+        if moment.known_when is not None:
+            return self.history.position_at(moment.known_when)
+        if moment.known_at is None:
+            return head
+        if not 0 <= moment.known_at <= head:
+            raise MomentError(f"position {moment.known_at} is not in the log", hint=f"the last position is {head}")
+        return moment.known_at
+
+    def as_of(self, moment: Moment) -> Instant:
+        return self._clock() if moment.as_of is None else moment.as_of
+
+    def force(self, moment: Moment, events: Sequence[Sealed], known_at: int) -> tuple[Force, ...]:
+        """The rulebooks that apply: the one that is named (`book@Zone` counts its months in that zone), else those in force."""
+        if moment.rulebook is not None:
+            name, _, zone = moment.rulebook.partition("@")
+            named = self.library.named(name, known_at)
+            if zone:
+                book = named[0].book
+                return (Force(replace(book, zone=_zone(zone), name=f"{book.name}@{zone}")),)
+            return named
+        programme = moment.programme or self._programme(events)
+        return self.library.force(programme, known_at)
+
+    def _programme(self, events: Sequence[Sealed]) -> str:
+        found = programmes_of(events, self.library)
+        if len(found) == 1:
+            return found[0]
+        hint = f"name one: {', '.join(found or self.library.programmes())}"
+        raise NotFound("the question needs a programme", hint=hint, code="programme_needed")
+
+    def life(self, partner: str, moment: Moment) -> Life:
+        """The partner's life as known. Raises NotFound for a partner that the ledger does not know at the moment."""
+        known_at = self.position(moment)
+        key = (partner, known_at, moment.rulebook, moment.programme)
+        life = self._lives.get(key)
+        if life is None:
+            events = self.history.events(partner, known_at)
+            if not events:
+                raise NotFound(
+                    f"no partner {partner!r} is known at position {known_at}", hint="points ranking lists them", code="unknown_partner"
+                )
+            life = self._lives[key] = Life(events, self.force(moment, events, known_at))
+            if len(self._lives) > _LIVES:
+                self._lives.popitem(last=False)
+        return life
+
+    def _asked(self, partner: str, moment: Moment) -> tuple[Life, Basis]:
+        """The life to ask, and the basis: what lies ahead of now is a forecast from now."""
+        life, at, now = self.life(partner, moment), self.as_of(moment), self._clock()
+        foreseen_from = now if at > now else None
+        if foreseen_from is not None:
+            life = life.foresee(foreseen_from)
+        return life, standing.basis(life, partner, at, self.position(moment), foreseen_from)
+
+    # -- one partner --------------------------------------------------------------------------------------------
+
+    def standing(self, partner: str, moment: Moment, *, goal: str | None = None) -> Standing:
+        life, on = self._asked(partner, moment)
+        return replace(standing.standing(life, on, goal=goal), parked=self.store.partners().get(partner))
+
+    def why(self, partner: str, moment: Moment, *, goal: str | None = None) -> Why:
+        life, on = self._asked(partner, moment)
+        return standing.why(life, on, goal=goal)
+
+    def timeline(self, partner: str, moment: Moment, *, since: Instant | None = None, until: Instant | None = None) -> list[Interval]:
+        """The past up to `as_of` as it was, then what can be foreseen from there."""
+        life, at = self.life(partner, moment), min(self.as_of(moment), self._clock())
+        ahead = life.foresee(at)
+        begin = since if since is not None else min((s.event.effective_at for s in life.events), default=at)
+        end = until if until is not None else max(ahead.settled_at, plus(at, Span(months=24)))
+        past = standing.timeline(life, begin, min(at, end)) if begin < min(at, end) else []
+        future = standing.timeline(ahead, max(at, begin), end, foreseen=True) if max(at, begin) < end else []
+        return past + future
+
+    def past(self, partner: str, moment: Moment, *, since: Instant = BEGINNING) -> list[HistoryRow]:
+        life, at = self.life(partner, moment), self.as_of(moment)
+        return breakdown.history(life, since=since, until=at + 1)
+
+    def breakdown(
+        self, partner: str, moment: Moment, *, deal_type: str | None = None, market: str | None = None, measure: str | None = None
+    ) -> tuple[Basis, list[ClientPoints]]:
+        """Points by client, filtered by deal type and market type, each lot with its state."""
+        life, on = self._asked(partner, moment)
+        found = breakdown.lots(life, on.as_of, measure=measure)
+        kept = [lot for lot in found if deal_type in (None, lot.deal_type) and market in (None, lot.market)]
+        return on, breakdown.by_client(kept)
+
+    def changes(self, partner: str, moment: Moment, since: Instant, until: Instant) -> Changes:
+        life = self.life(partner, moment)
+        on = standing.basis(life, partner, until - 1, self.position(moment))
+        return breakdown.changes(life, on, since, until)
+
+    def months(self, partner: str, moment: Moment) -> list[tuple[Instant, dict[str, Fraction], bool]]:
+        return breakdown.months(self.life(partner, moment), self.as_of(moment))
+
+    def overrides(self, partner: str, moment: Moment) -> tuple[ActiveOverride, ...]:
+        life, on = self._asked(partner, moment)
+        return standing.standing(life, on, ahead=False).overrides
+
+    # -- many partners ------------------------------------------------------------------------------------------
+
+    def ranking(self, moment: Moment) -> list[Ranked]:
+        """All partners by score: the rulebook's `total`, else its first number or measure."""
+        rows = []
+        parked = self.store.partners()
+        for partner, life in self._each(moment):
+            at = self.as_of(moment)
+            try:
+                values = life.values(at)
+                rows.append((_score(life, values), partner, life.credited_tier(at), life.tier(at), values, parked.get(partner)))
+            except Parked as error:
+                rows.append((Fraction(0), partner, None, None, {}, error.what))
+        rows.sort(key=lambda row: (-row[0], row[1]))
+        places: list[Ranked] = []
+        for i, (score, partner, credited, performance, values, why) in enumerate(rows, start=1):
+            place = places[-1].place if places and places[-1].score == score else i
+            places.append(Ranked(place, partner, credited, performance, score, values, why))
+        return places
+
+    def at_risk(self, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Endangered]:
+        """Every partner that is at risk at the moment, or will lose its tier if nothing more happens."""
+        for partner, life in self._each(moment):
+            progress(partner)
+            at = self.as_of(moment)
+            endangered, lost = risk.risk(life, at), risk.loss(life, at)
+            if endangered is not None or lost is not None:
+                yield Endangered(partner, life.credited_tier(at), life.tier(at), endangered, lost, None)
+
+    def _each(self, moment: Moment) -> Iterator[tuple[str, Life]]:
+        known_at = self.position(moment)
+        for partner in self.history.partners():
+            events = self.history.events(partner, known_at)
+            if not events:
+                continue
+            if moment.rulebook is None and moment.programme is None and not programmes_of(events, self.library):
+                continue
+            yield partner, self._foreseen(Life(events, self.force(moment, events, known_at)), moment)
+
+    def _foreseen(self, life: Life, moment: Moment) -> Life:
+        now = self._clock()
+        return life.foresee(now) if self.as_of(moment) > now else life
+
+
+def _score(life: Life, values: dict[str, Fraction]) -> Fraction:
+    for name in ("total", "score", *life.performances[-1].book.numbers, *life.performances[-1].book.measures):
+        if name in values:
+            return values[name]
+    return Fraction(0)
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_of(name)
+    except (KeyError, ValueError, OSError):
+        raise NotFound(f"{name!r} is no time zone", hint="e.g. Europe/London", code="unknown_zone") from None
+    return name

@@ -1,0 +1,209 @@
+"""The read models: lots and levels as rows, one partner at a time, and how far they have come.
+
+A partner's rows are a function of its events and the rulebooks; they are replaced whole, so applying twice changes nothing. They
+can be deleted at any time: the log makes them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Index, MetaData, Table, Text, create_engine, delete, event, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ledger.errors import LedgerError
+from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING, FOREVER, Instant
+from ledger.rules.breakdown import point_measures
+from ledger.rules.library import Library
+from ledger.rules.life import Life
+
+METADATA = MetaData()
+PROGRESS = Table("progress", METADATA, Column("name", Text, primary_key=True), Column("position", BigInteger, nullable=False))
+PARTNERS = Table(
+    "partners",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("parked", Text),
+)
+LEVELS = Table(
+    "levels",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("programme", Text, primary_key=True),
+    Column("since", BigInteger, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("performance", Text),
+    Column("credited", Text),
+    Column("book", Text, nullable=False),
+    Column("because", Text, nullable=False),
+)
+LOTS = Table(
+    "lots",
+    METADATA,
+    Column("partner", Text, nullable=False),
+    Column("programme", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("client", Text),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("exact", Text, nullable=False),
+    Column("micro", BigInteger, nullable=False),
+    Index("lots_by_partner", "partner", "programme", "measure", "since"),
+)
+TABLES = (PARTNERS, LEVELS, LOTS)
+
+
+class Store:
+    """The read models of one ledger, in one SQLite file."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _pragmas)
+        METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: rows and the position that they rest on, or neither."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def position(self, name: str = "project") -> int:
+        with self._engine.connect() as connection:
+            found = connection.execute(select(PROGRESS.c.position).where(PROGRESS.c.name == name)).scalar()
+        return found or 0
+
+    def mark(self, connection: Connection, position: int, name: str = "project") -> None:
+        row = insert(PROGRESS).values(name=name, position=position)
+        connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
+
+    def apply(self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library) -> None:
+        """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
+        for table in TABLES:
+            connection.execute(delete(table).where(table.c.partner == partner))
+        parked: str | None = None
+        levels: list[dict[str, Any]] = []
+        lots: list[tuple[Any, ...]] = []
+        for programme in programmes_of(events, library):
+            try:
+                life = Life(events, library.force(programme))
+                levels += _level_rows(partner, programme, life)
+                lots += _lot_rows(partner, programme, life)
+            except LedgerError as error:
+                parked = f"{programme}: {error.what} [{error.code}]"
+        last = events[-1]
+        row = {"partner": partner, "version": last.version, "position": last.position, "parked": parked}
+        connection.execute(insert(PARTNERS).values(row))
+        if levels:
+            connection.execute(insert(LEVELS), levels)
+        if lots:
+            connection.exec_driver_sql(_INSERT_LOTS, lots)
+
+    def clear(self, connection: Connection) -> None:
+        for table in (*TABLES, PROGRESS):
+            connection.execute(delete(table))
+
+    def partners(self) -> dict[str, str | None]:
+        """Every partner, with why it is parked."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.parked).order_by(PARTNERS.c.partner)).all()
+        return {partner: parked for partner, parked in rows}
+
+    def versions(self) -> dict[str, tuple[int, int]]:
+        """Version and position up to which each partner was applied."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.version, PARTNERS.c.position)).all()
+        return {partner: (version, position) for partner, version, position in rows}
+
+    def levels_at(self, programme: str, at: Instant) -> dict[str, tuple[str | None, str | None]]:
+        """Performance and credited tier of every partner at an instant."""
+        query = select(LEVELS.c.partner, LEVELS.c.performance, LEVELS.c.credited)
+        query = query.where(LEVELS.c.programme == programme, LEVELS.c.since <= at, LEVELS.c.until > at)
+        with self._engine.connect() as connection:
+            return {partner: (performance, credited) for partner, performance, credited in connection.execute(query)}
+
+    def points_at(self, programme: str, at: Instant) -> dict[str, dict[str, Fraction]]:
+        """The exact sum of each partner's lots by measure at an instant."""
+        query = select(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact, func.count())
+        query = query.where(LOTS.c.programme == programme, LOTS.c.since <= at, LOTS.c.until > at)
+        points: dict[str, dict[str, Fraction]] = {}
+        with self._engine.connect() as connection:
+            for partner, measure, exact, n in connection.execute(query.group_by(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact)):
+                sums = points.setdefault(partner, {})
+                sums[measure] = sums.get(measure, Fraction(0)) + n * _exact(exact)
+        return points
+
+    def dump(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table in a fixed order: for comparing with a fresh rebuild."""
+        with self._engine.connect() as connection:
+            return {
+                table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr) for table in (*TABLES, PROGRESS)
+            }
+
+
+_INSERT_LOTS = "INSERT INTO lots (partner, programme, measure, position, client, since, until, exact, micro) VALUES (?,?,?,?,?,?,?,?,?)"
+
+
+@lru_cache(maxsize=100_000)
+def _exact(written: str) -> Fraction:
+    return Fraction(written)
+
+
+def programmes_of(events: Iterable[Sealed], library: Library) -> list[str]:
+    """The programmes in which the partner was ever enrolled; the only one there is where none is named."""
+    known = library.programmes()
+    named = {s.event.data.programme for s in events if s.event.kind == "partner.enrolled.v1"} - {None}
+    enrolled = [programme for programme in known if programme in named]
+    return enrolled or (known if len(known) == 1 else [])
+
+
+def _level_rows(partner: str, programme: str, life: Life) -> list[dict[str, Any]]:
+    """One row for each stretch in which neither tier nor rulebook changes; the last one is open."""
+    horizon = life.settled_at
+    rows: list[dict[str, Any]] = []
+    broken = min((p.broken_at for p in life.performances if p.broken is not None), default=FOREVER)
+    for at in life.edges(BEGINNING, min(horizon, broken)):
+        step = life.credited(at)
+        level = (life.tier(at), step.tier if step else None, life.book(at).name)
+        if rows and level == (rows[-1]["performance"], rows[-1]["credited"], rows[-1]["book"]):
+            continue
+        if rows:
+            rows[-1]["until"] = at
+        rows.append(
+            {
+                "partner": partner, "programme": programme, "since": at, "until": min(FOREVER, broken), "performance": level[0],
+                "credited": level[1], "book": level[2], "because": step.cause if step and step.at == at else "",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _lot_rows(partner: str, programme: str, life: Life) -> Iterator[tuple[Any, ...]]:
+    """The lots of each rulebook in its time of force, exactly and in whole micro-points."""
+    for performance in life.performances:
+        for measure in point_measures(performance.book):
+            for present in performance.reading.presents(measure):
+                since, until = max(present.start, performance.since), min(present.end, performance.until)
+                if since < until and present.error is None:
+                    value = present.value
+                    client = getattr(present.fact.data, "client", None)
+                    yield (
+                        partner, programme, measure.name, present.fact.event.position, client, since, until, str(value),
+                        round(value * 1_000_000),
+                    )  # fmt: skip
+
+
+def _pragmas(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

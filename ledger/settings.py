@@ -1,0 +1,28 @@
+"""Settings: the only reader of the environment. Every name has the prefix POINTS_LEDGER_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the ledger lies and how it is written. `zone` is that in which people's dates are read."""
+
+    model_config = SettingsConfigDict(env_prefix="POINTS_LEDGER_", frozen=True, extra="ignore")
+
+    path: Path = Path("ledger.db")
+    batch_size: int = Field(default=1000, ge=1, le=20_000)
+    zone: str = "UTC"
+
+    @property
+    def read_path(self) -> Path:
+        """The read models: they can be deleted at any time and are made anew."""
+        return self.path.with_suffix(".read.db")
+
+    @property
+    def directory_path(self) -> Path:
+        """Names and addresses: outside the log, erasable."""
+        return self.path.with_suffix(".directory.db")
