@@ -118,7 +118,7 @@ class Store:
         """Every partner, with why it is parked."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.parked).order_by(PARTNERS.c.partner)).all()
-        return {partner: parked for partner, parked in rows}
+        return {row[0]: row[1] for row in rows}
 
     def versions(self) -> dict[str, tuple[int, int]]:
         """Version and position up to which each partner was applied."""

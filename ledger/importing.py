@@ -1,0 +1,252 @@
+"""Importing: lines of a CSV file to events, by a declarative mapping. It reads and maps; the door decides.
+
+    source: online-retail
+    kind: points.sold.v1
+    id: $line                       # the number of the line in the file
+    time: {column: invoice_date, zone: Europe/London}
+    subject: customer_id            # a column
+    data:
+      amount: {expression: quantity * unit_price}
+      currency: {value: GBP}
+      client: customer_id
+
+Lines are recorded in order of effective time, then of line. Running an import again goes on where it stopped: what was recorded is a duplicate.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+from ledger.errors import LedgerError, Refusal
+from ledger.events.envelope import Event, decode
+from ledger.instants import BEGINNING, Instant, from_datetime, parse, text, zone_of
+from ledger.intake import Accepted, Duplicate, Intake
+from ledger.rules.expressions import Expression, ExpressionError
+from ledger.rules.expressions import parse as parse_expression
+from ledger.rules.reasons import Reason, Value
+from ledger.rules.yaml_nodes import Node, Problems, compose
+
+
+class MappingError(LedgerError):
+    """The mapping file, or the columns that it names, cannot be used."""
+
+    code = "bad_mapping"
+    exit_code = 2
+
+
+@dataclass(slots=True)
+class Counts:
+    """accepted + duplicates + refused = received, always."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    by_code: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, code: str) -> None:
+        self.refused += 1
+        self.by_code[code] = self.by_code.get(code, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the file: its number, its cells, and the event or refusal that it maps to."""
+
+    number: int
+    cells: dict[str, str]
+    made: Event | Refusal
+
+    @property
+    def effective_at(self) -> Instant:
+        return self.made.effective_at if isinstance(self.made, Event) else BEGINNING
+
+
+Cell = Callable[[int, Mapping[str, str]], Any]
+
+
+class LineMapping:
+    """A mapping file, compiled. Raises MappingError with every mistake and its line."""
+
+    def __init__(self, source: str, name: str) -> None:
+        problems = Problems(name)
+        root = compose(source, problems)
+        if root is not None:
+            root.allow("source", "kind", "id", "time", "subject", "data")
+            self.columns: set[str] = set()
+            self._source = self._cell(root.get("source"), literal=True)
+            self._kind = self._cell(root.get("kind"), literal=True)
+            self._id = self._cell(root.get("id"))
+            self._time = self._cell(root.get("time"))
+            self._subject = self._cell(root.get("subject"))
+            self._data = {key: self._cell(node) for key, node in root.items("data")}
+            if root.get("time") is None or root.get("kind") is None or root.get("source") is None:
+                root.problem("missing_key", "a mapping needs source, kind, id, time and data")
+        if problems.errors:
+            raise MappingError(f"{name} is no mapping", hint="\n  ".join(map(str, problems.errors)))
+
+    def _cell(self, node: Node | None, *, literal: bool = False) -> Cell:
+        if node is None:
+            return lambda number, cells: None
+        if node.is_map:
+            return self._described(node)
+        return self._plain(node.scalar(), literal=literal)
+
+    def _plain(self, written: str, *, literal: bool) -> Cell:
+        if written == "$line":
+            return lambda number, cells: str(number)
+        if literal:
+            return lambda number, cells: written
+        self.columns.add(written)
+        return lambda number, cells: cells[written].strip() or None
+
+    def _described(self, node: Node) -> Cell:
+        node.allow("column", "value", "expression", "zone", "number")
+        if (value := node.get("value")) is not None:
+            constant: Any = value.scalar()
+            return lambda number, cells: constant
+        if (written := node.get("expression")) is not None:
+            return self._computed(written)
+        column = node.text("column")
+        self.columns.add(column)
+        if (zone := node.get("zone")) is not None:
+            name = zone.scalar()
+            zone_of(name)
+            return lambda number, cells: _utc(cells[column].strip(), name)
+        if node.text("number") == "true":
+            return lambda number, cells: int(cells[column])
+        return lambda number, cells: cells[column].strip() or None
+
+    def _computed(self, node: Node) -> Cell:
+        try:
+            expression = parse_expression(node.scalar())
+        except ExpressionError as error:
+            node.problem(error.code, error.what, hint=error.hint)
+            return lambda number, cells: None
+        self.columns |= expression.names
+        return lambda number, cells: _decimal(expression, cells)
+
+    def check(self, columns: list[str], name: str) -> None:
+        missing = sorted(self.columns - set(columns))
+        if missing:
+            raise MappingError(f"{name} has no column {', '.join(missing)}", hint=f"its columns: {', '.join(columns)}")
+
+    def line(self, number: int, cells: dict[str, str]) -> Line:
+        """One line to an event or a refusal that names the line."""
+        where = f"line {number}"
+        try:
+            attributes = {
+                "specversion": "1.0", "source": self._source(number, cells), "type": self._kind(number, cells),
+                "id": self._id(number, cells), "time": self._time(number, cells), "subject": self._subject(number, cells),
+                "data": {key: value for key, cell in self._data.items() if (value := cell(number, cells)) is not None},
+            }  # fmt: skip
+        except (ValueError, KeyError, ArithmeticError, AttributeError, LedgerError) as error:
+            return Line(number, cells, Refusal("bad_line", f"a cell cannot be read: {error}", "mend the line and import again", where))
+        made = decode({key: value for key, value in attributes.items() if value is not None})
+        if isinstance(made, Refusal):
+            made = Refusal(made.code, made.reason, made.hint, f"{where}: {made.where}".rstrip(": "))
+        return Line(number, cells, made)
+
+
+class _Cells:
+    """The columns of a line as exact numbers, for an expression."""
+
+    def __init__(self, cells: Mapping[str, str]) -> None:
+        self._cells = cells
+
+    def value(self, name: str) -> Value:
+        return Fraction(Decimal(self._cells[name].strip()))
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        raise MappingError(f"a mapping has no table {table!r}")
+
+    def explain(self, name: str) -> Reason:
+        raise AssertionError(name)
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        raise AssertionError(table)
+
+
+def _decimal(expression: Expression, cells: Mapping[str, str]) -> str:
+    value = expression.evaluate(_Cells(cells))
+    if isinstance(value, str):
+        return value
+    scaled = Fraction(value) * 10**9
+    if scaled.denominator != 1:
+        raise ValueError(f"{expression.text} is no decimal of at most 9 places")
+    sign, digits = ("-" if scaled < 0 else ""), str(abs(scaled.numerator)).rjust(10, "0")
+    decimals = digits[-9:].rstrip("0")
+    return f"{sign}{digits[:-9]}" + (f".{decimals}" if decimals else "") if scaled else "0"
+
+
+def _utc(written: str, zone: str) -> str:
+    """A local time of a zone as UTC; a doubled wall time means the first."""
+    if written.endswith("Z"):
+        return text(parse(written))
+    return text(from_datetime(datetime.fromisoformat(written).replace(tzinfo=zone_of(zone), fold=0)))
+
+
+def read(mapping: LineMapping, stream: IO[str], name: str, progress: Callable[[int], None] = lambda n: None) -> list[Line]:
+    """Every line of a CSV file, in order of effective time, then of line; lines that map to no event come first."""
+    reader = csv.reader(stream)
+    header = next(reader, None)
+    if header is None:
+        raise MappingError(f"{name} is empty", hint="a CSV file with a header line")
+    mapping.check(header, name)
+    lines = []
+    for number, cells in enumerate(reader, start=2):
+        lines.append(_line(mapping, number, header, cells))
+        if number % 10_000 == 0:
+            progress(number)
+    lines.sort(key=lambda line: (line.effective_at, line.number))
+    return lines
+
+
+def _line(mapping: LineMapping, number: int, header: list[str], cells: list[str]) -> Line:
+    if len(cells) != len(header):
+        reason = f"it has {len(cells)} cells, the header {len(header)}"
+        return Line(number, {}, Refusal("bad_line", reason, "mend the line and import again", f"line {number}"))
+    return mapping.line(number, dict(zip(header, cells, strict=True)))
+
+
+def record(
+    lines: list[Line], intake: Intake, batch: int, refused: Callable[[Line, Refusal], None], progress: Callable[[int], None]
+) -> Counts:
+    """Record the lines in batches; each refusal is handed to `refused`."""
+    counts = Counts()
+    for chunk in _chunks(lines, batch):
+        receipts = intake.record([line.made for line in chunk])
+        for line, receipt in zip(chunk, receipts, strict=True):
+            counts.received += 1
+            match receipt:
+                case Accepted():
+                    counts.accepted += 1
+                case Duplicate():
+                    counts.duplicates += 1
+                case _:
+                    refusal = receipt.refusal
+                    counts.refuse(refusal.code)
+                    refused(line, refusal if refusal.where.startswith("line ") else _placed(refusal, line))
+        progress(len(chunk))
+    assert counts.accepted + counts.duplicates + counts.refused == counts.received
+    return counts
+
+
+def _placed(refusal: Refusal, line: Line) -> Refusal:
+    return Refusal(refusal.code, refusal.reason, refusal.hint, f"line {line.number}: {refusal.where}".rstrip(": "))
+
+
+def _chunks(lines: list[Line], size: int) -> Iterator[list[Line]]:
+    for begin in range(0, len(lines), size):
+        yield lines[begin : begin + size]
+
+
+def load_mapping(path: Path) -> LineMapping:
+    return LineMapping(path.read_text("utf-8"), path.name)
