@@ -1,0 +1,883 @@
+"""The command `points`: composes objects from settings, one function for each verb, no logic.
+
+Data goes to stdout, talk to stderr. Exit codes: 0 done; 1 something was refused, differs or does not pass; 2 a usage or date
+that cannot be read; 3 not found; 4 a moment that cannot be served; 5 a rulebook that cannot be used; 6 the log cannot be read or
+written; 7 a partner is parked.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from consumers.bus import InProcessBus
+from consumers.expire import Expire
+from consumers.project import Project
+from consumers.relay import Relay
+from ledger import audit, dates, demo, importing
+from ledger import terminal as out
+from ledger.directory import Directory
+from ledger.errors import LedgerError, Refusal
+from ledger.events.envelope import event
+from ledger.history import History
+from ledger.instants import DAY, Instant, day_text, text
+from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
+from ledger.log import Log
+from ledger.projections import dashboard as boards
+from ledger.projections.questions import Moment, Questions
+from ledger.projections.store import Store
+from ledger.rules import book as books
+from ledger.rules import golden, lint
+from ledger.rules.answers import Cause, Standing, TierProgress
+from ledger.rules.library import Library
+from ledger.settings import Settings
+
+REBUILD_FROM = 10_000
+"""A gap of this many events is closed by a rebuild: each partner is then made once."""
+
+
+class Ledger:
+    """The parts of one ledger, put together."""
+
+    def __init__(self, settings: Settings, *, create: bool = False, clock: Callable[[], Instant] = utc_now) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.log = Log(settings.path, create=create)
+        self.intake = Intake(self.log, clock)
+        self.history = History(self.log)
+        self.store = Store(settings.read_path)
+        self.directory = Directory(settings.directory_path)
+        self.bus = InProcessBus()
+        self.project = Project(self.bus, self.history, self.store)
+
+    def close(self) -> None:
+        self.log.close()
+        self.store.close()
+        self.directory.close()
+
+    def catch_up(self) -> None:
+        """What is in the log and not yet in the read models, whoever left it there: relay, bus, project."""
+        behind = self.log.head() - self.store.position()
+        if behind < 0 or behind > REBUILD_FROM:
+            with _bar("making the read models") as step:
+                self.project.rebuild(step)
+            return
+        relay = Relay(self.log, self.bus, self.store.position())
+        while relay.step():
+            pass
+        while self.project.step():
+            pass
+
+    def questions(self) -> Questions:
+        self.catch_up()
+        return Questions(self.history, self.store, self.clock)
+
+
+# -- plumbing ----------------------------------------------------------------------------------------------------------
+
+
+class Group(click.Group):
+    """Errors of the ledger end in their words and their exit code, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LedgerError as error:
+            out.say(f"points: {error}")
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--ledger", "path", type=click.Path(path_type=Path), help="The ledger's file (POINTS_LEDGER_PATH; default ledger.db).")
+@click.version_option(package_name="points-ledger")
+@click.pass_context
+def main(ctx: click.Context, path: Path | None) -> None:
+    """A book of record for partner points that can explain itself.
+
+    \b
+    Dates: 2024-03-01, 2024-03, 2024-Q1, 2024, today, -30d, +3m, 2024-03-01T12:00:00Z.
+    Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment, 5 rulebook, 6 log, 7 parked.
+    Shell completion: eval "$(_POINTS_COMPLETE=bash_source points)"
+    """
+    ctx.obj = Settings() if path is None else Settings(path=path)
+
+
+@contextmanager
+def _open(settings: Settings, *, create: bool = False) -> Iterator[Ledger]:
+    ledger = Ledger(settings, create=create)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, shown only where somebody watches."""
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def step(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        yield step
+
+
+def output(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("-o", "--output", "form", type=click.Choice(out.FORMATS), default="table", show_default=True)(function)
+
+
+def asked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every question: its moment and its form. The function gets `questions` and `moment`."""
+
+    @output
+    @click.option("--as-of", help="When in business: a date or moment; default now.")
+    @click.option("--known-at", help="As known when: a position of the log, or a date; default all that is known.")
+    @click.option("--rulebook", help="A rulebook for the whole history, e.g. points-2024 (or points-2024@Europe/London).")
+    @click.option("--programme", help="The programme, where the partner is in several.")
+    @click.pass_obj
+    @wraps(function)
+    def wrapped(
+        settings: Settings, *args: Any, as_of: str | None, known_at: str | None, rulebook: str | None, programme: str | None, **kwargs: Any
+    ) -> Any:
+        with _open(settings) as ledger:
+            moment = _moment(settings, ledger.clock(), as_of, known_at, rulebook, programme)
+            return function(*args, questions=ledger.questions(), moment=moment, ledger=ledger, **kwargs)
+
+    return wrapped
+
+
+def _moment(
+    settings: Settings, now: Instant, as_of: str | None, known_at: str | None, rulebook: str | None, programme: str | None
+) -> Moment:
+    position = int(known_at) if known_at is not None and known_at.isdecimal() and len(known_at) != 4 else None
+    known_when = None if known_at is None or position is not None else dates.moment(known_at, now, settings.zone)
+    when = None if as_of is None else dates.moment(as_of, now, settings.zone)
+    return Moment(when, position, known_when, rulebook, programme)
+
+
+def _name(ledger: Ledger, kind: str, id: str | None) -> str:
+    """A name beside the id, where the directory has one."""
+    name = ledger.directory.get(kind, id).name if id is not None else None
+    return f"{id} ({name})" if name else id or ""
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--migrate", is_flag=True, help="Take recorded times from the events (recordedtime); into an empty ledger only.")
+@output
+@click.pass_obj
+def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
+    """Record events: CloudEvents in JSON, one a line. A receipt for each goes to stdout."""
+    with _open(settings, create=True) as ledger:
+        lines, receipts = [line for line in file.read().split(b"\n") if line.strip()], list[Receipt]()
+        for begin in range(0, len(lines), settings.batch_size):
+            receipts += ledger.intake.record(lines[begin : begin + settings.batch_size], migrate=migrate)
+        ledger.catch_up()
+        out.rows(("line", "receipt", "position", "code", "reason"), [_receipt(i, r) for i, r in enumerate(receipts, 1)], form)
+        _conclude(receipts)
+
+
+def _receipt(line: int, receipt: Receipt) -> tuple[Any, ...]:
+    match receipt:
+        case Accepted(position=position):
+            return line, "accepted", position, "", ""
+        case Duplicate(of=position):
+            return line, "duplicate", position, "", ""
+        case _:
+            return line, "refused", "", receipt.refusal.code, str(receipt.refusal)
+
+
+def _conclude(receipts: list[Receipt]) -> None:
+    accepted = sum(isinstance(receipt, Accepted) for receipt in receipts)
+    duplicates = sum(isinstance(receipt, Duplicate) for receipt in receipts)
+    refused = len(receipts) - accepted - duplicates
+    out.say(f"{len(receipts)} received: {accepted} accepted, {duplicates} duplicates, {refused} refused")
+    if refused:
+        raise click.exceptions.Exit(1)
+
+
+@main.command("import")
+@click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--refused", "refused_path", type=click.Path(path_type=Path), help="Where refusals go; default FILE.refused.jsonl.")
+@click.pass_obj
+def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | None) -> None:
+    """Import a CSV file (or .csv.gz) by a mapping. Run it again to go on where it stopped."""
+    compiled = importing.load_mapping(mapping)
+    target = refused_path or file.with_name(file.name + ".refused.jsonl")
+    with _open(settings, create=True) as ledger, importing.open_csv(file) as stream, target.open("w", encoding="utf-8") as refusals:
+        lines = importing.read(compiled, stream, file.name)
+        with click.progressbar(length=len(lines), label="recording", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+            def refused(line: importing.Line, refusal: Refusal) -> None:
+                refusals.write(importing.refusal_line(line, refusal))
+
+            counts = importing.record(lines, ledger.intake, settings.batch_size, refused, bar.update)
+        ledger.catch_up()
+    out.say(f"{counts.received} lines: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.refused} refused")
+    for code, count in sorted(counts.by_code.items()):
+        out.say(f"  {count} refused: {code}")
+    if counts.refused:
+        out.say(f"the refusals are in {target}")
+        raise click.exceptions.Exit(1)
+
+
+@main.group()
+def override() -> None:
+    """Grant, revoke and list exceptions: reasoned, dated, lapsing by themselves."""
+
+
+def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option("--reason", required=True, help="Why.")(function)
+    return click.option("--author", required=True, help="Who decides.")(function)
+
+
+@override.command("grant")
+@click.argument("partner")
+@click.option("--tier")
+@click.option("--requirement", help="The requirement's name, e.g. certified.")
+@click.option("--measure", help="With --points: the measure that they are added to.")
+@click.option("--points")
+@click.option("--from", "since", default="now", show_default=True)
+@click.option("--until", required=True, help="The first instant at which it no longer holds: a date, or +3m.")
+@click.option("--id", "identity", help="The override's id; default a new one.")
+@click.option("--programme")
+@_decided
+@click.pass_obj
+def grant(settings: Settings, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
+    """Grant a tier, a requirement or a number of points to PARTNER until a date."""
+    now = utc_now()
+    begin = dates.start(since, now, settings.zone)
+    end = text(dates.start(until, begin if until.startswith("+") else now, settings.zone))
+    identity = identity or f"override-{uuid.uuid4().hex[:12]}"
+    made = event(
+        "override.granted.v1", subject=partner, effective_at=begin, id=f"{identity}/granted", source="points/override",
+        override=identity, until=end, **data,
+    )  # fmt: skip
+    _record_one(settings, made, f"{identity} granted until {end}")
+
+
+@override.command("revoke")
+@click.argument("partner")
+@click.argument("identity")
+@click.option("--from", "since", default="now", show_default=True)
+@_decided
+@click.pass_obj
+def revoke(settings: Settings, partner: str, identity: str, since: str, reason: str, author: str) -> None:
+    """End an override of PARTNER before its time."""
+    made = event(
+        "override.revoked.v1", subject=partner, effective_at=dates.start(since, utc_now(), settings.zone), id=f"{identity}/revoked",
+        source="points/override", override=identity, reason=reason, author=author,
+    )  # fmt: skip
+    _record_one(settings, made, f"{identity} revoked")
+
+
+@override.command("list")
+@click.argument("partner")
+@asked
+def overrides(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The overrides of PARTNER in force at a moment."""
+    found = questions.overrides(partner, moment)
+    lines = [(o.override, o.target, out.when(o.since), out.when(o.until), o.reason, o.author, o.position) for o in found]
+    out.rows(("override", "target", "from", "until", "reason", "author", "position"), lines, form, found)
+
+
+@main.command()
+@click.argument("position", type=int)
+@_decided
+@click.pass_obj
+def reverse(settings: Settings, position: int, reason: str, author: str) -> None:
+    """Undo the event at POSITION by a compensating event; nothing is edited or deleted."""
+    with _open(settings) as ledger:
+        target = ledger.history.get(position).event
+        source, identity = target.cause.split(" ", 1) if target.source == "ledger" and target.cause else (target.source, target.id)
+    made = event(
+        "event.reversed.v1", subject=target.subject, effective_at=utc_now(), id=f"reversal of {source} {identity}"[:200],
+        source="points/reverse", reverses={"source": source, "id": identity}, reason=reason, author=author,
+    )  # fmt: skip
+    _record_one(settings, made, f"{source} {identity} reversed")
+
+
+def _record_one(settings: Settings, made: Any, done: str) -> None:
+    with _open(settings) as ledger:
+        (receipt,) = ledger.intake.record([made])
+        if not isinstance(receipt, Accepted | Duplicate):
+            out.say(f"points: refused: {receipt.refusal}")
+            raise click.exceptions.Exit(1)
+        ledger.catch_up()
+        at = receipt.position if isinstance(receipt, Accepted) else receipt.of
+        out.say(f"{done}: {'accepted' if isinstance(receipt, Accepted) else 'recorded before'} at position {at}")
+
+
+@main.command()
+@click.option("--until", default="now", show_default=True, help="Announce what has ended up to this moment.")
+@click.pass_obj
+def expire(settings: Settings, until: str) -> None:
+    """Announce expired lots and lapsed overrides, one event for each partner and instant. They decide nothing."""
+    with _open(settings) as ledger:
+        receipts = Expire(ledger.history, ledger.intake).step(dates.moment(until, ledger.clock(), settings.zone))
+        ledger.catch_up()
+        _conclude(receipts)
+
+
+# -- one partner -------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--goal", help="A tier to measure progress against.")
+@asked
+def standing(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Score, tiers, risk and progress of PARTNER at a moment."""
+    answer = questions.standing(partner, moment, goal=goal)
+    if form in ("json", "jsonl"):
+        out.emit(answer, form)
+    elif form == "csv":
+        out.rows(("measure", "value", "unit"), [(n, v, answer.units.get(n, "")) for n, v in answer.values.items()], form)
+    else:
+        _show_standing(ledger, answer)
+
+
+def _show_standing(ledger: Ledger, answer: Standing) -> None:
+    _show_basis(ledger, answer)
+    out.line(f"credited tier     {answer.credited or 'none'}{_since(answer)}")
+    out.line(f"performance tier  {answer.performance or 'none'}")
+    bare = answer.without_overrides
+    if answer.overrides or (bare.credited, bare.performance) != (answer.credited, answer.performance):
+        out.line(f"without overrides {bare.credited or 'none'} (performance {bare.performance or 'none'})")
+    if answer.at_risk is not None:
+        out.line(f"at risk           since {out.when(answer.at_risk.since)}: {answer.at_risk.why}{_cause(answer.at_risk.cause)}")
+    else:
+        out.line("at risk           no")
+    if answer.tier_lost_at is not None:
+        lost = answer.tier_lost_at
+        out.line(
+            f"tier lost at      {out.when(lost.at)}, to {lost.falls_to or 'none'}, if nothing more happens ({lost.how}){_cause(lost.cause)}"
+        )
+    elif answer.credited is not None:
+        out.line("tier lost at      never, by what is known")
+    out.line()
+    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in answer.values.items()])
+    tracks = {"to keep": answer.keep, "next": answer.next, "goal": answer.goal}
+    for label, track in tracks.items():
+        if track is not None:
+            _show_track(label, track)
+    if answer.parked:
+        out.say(f"points: parked: {answer.parked}")
+
+
+def _show_basis(ledger: Ledger, answer: Standing) -> None:
+    on = answer.basis
+    out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, known at position {on.known_at}")
+    forecast = f", foreseen from {out.when(on.foreseen_from)}" if on.foreseen_from is not None else ""
+    out.line(f"by {on.book} ({on.book_hash[:12]}, language {on.language}){forecast}")
+    out.line()
+
+
+def _since(answer: Standing) -> str:
+    return f" since {out.when(answer.credited_since)} ({answer.credited_because})" if answer.credited_since is not None else ""
+
+
+def _cause(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    short = f", {out.number(cause.missing)} short of {out.number(cause.threshold)}" if cause.threshold is not None else ""
+    lots = "".join(
+        f"\n                    {out.number(lot.value)} of {lot.about} (position {lot.position}) ends {out.when(lot.until)}"
+        for lot in cause.lots[:5]
+    )
+    more = f"\n                    and {len(cause.lots) - 5} more" if len(cause.lots) > 5 else ""
+    return f"\n                  {cause.requirement} fails first, on {out.when(cause.at)}{short}{lots}{more}"
+
+
+def _show_track(label: str, track: TierProgress) -> None:
+    out.line()
+    out.table(
+        ("requirement", "there", "needed", "missing", "met", ""),
+        [
+            (p.text, p.value, p.threshold, p.missing, p.met, "override" if p.overridden else "assumed" if p.assumed else "")
+            for p in track.requirements
+        ],
+        f"{label}: {track.tier}",
+    )
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--goal", help="Explain the requirements of this tier.")
+@click.option("--number", "name", help="Explain one measure or number only.")
+@asked
+def why(partner: str, goal: str | None, name: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Why PARTNER's standing is what it is: every number down to events and rows of the rulebook."""
+    answer = questions.why(partner, moment, goal=goal)
+    if form != "table":
+        out.emit(answer, "json" if form == "csv" else form)
+        return
+    _show_basis(ledger, answer.standing)
+    if name is not None:
+        if name not in answer.reasons:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(answer.reasons)}")
+        out.tree(answer.reasons[name], limit=100)
+        return
+    out.line(f"credited {answer.standing.credited or 'none'}, performance {answer.standing.performance or 'none'}")
+    for step in answer.steps:
+        out.line(f"  {out.when(step.start)}  credited {step.credited or 'none'}: {step.because} ({step.book})")
+    for seen in answer.checkpoints[-6:]:
+        what = "review" if seen.review else "checkpoint"
+        out.line(
+            f"  {out.when(seen.at)}  {what}: performance {seen.performance or 'none'}, credited {seen.credited or 'none'} {seen.verdict}"
+        )
+    for label, reason in answer.requirements.items():
+        out.line()
+        out.line(label)
+        out.tree(reason, 1)
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--from", "since", help="Begin here; default the partner's first event.")
+@click.option("--until", help="End here; default when nothing changes any more.")
+@asked
+def timeline(partner: str, since: str | None, until: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The tiers and scores of PARTNER as consecutive stretches, past and foreseen."""
+    zone, now = ledger.settings.zone, ledger.clock()
+    begin = None if since is None else dates.start(since, now, zone)
+    end = None if until is None else dates.moment(until, now, zone) + 1
+    found = questions.timeline(partner, moment, since=begin, until=end)
+    lines = [
+        (out.when(i.start), out.when(i.end), "foreseen" if i.foreseen else "", i.credited or "none", i.performance or "none",
+         *[i.values.get(name) for name in _main_values(found)], i.because, i.book)
+        for i in found
+    ]  # fmt: skip
+    out.rows(("from", "until", "", "credited", "performance", *_main_values(found), "because", "rulebook"), lines, form, found)
+
+
+def _main_values(found: Iterable[Any]) -> list[str]:
+    present = {name for interval in found for name in interval.values}
+    return [name for name in ("sold", "managed", "total", "sourced", "score") if name in present]
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--from", "since", help="Begin here.")
+@asked
+def history(partner: str, since: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Every event of PARTNER, with the score and tiers just before and at its instant."""
+    begin = None if since is None else dates.start(since, ledger.clock(), ledger.settings.zone)
+    found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
+    lines = [
+        (row.position, out.when(row.effective_at), out.when(row.recorded_at), row.kind, row.about, "reversed" if row.reversed else "",
+         row.before.get("total"), row.after.get("total"), row.credited_before or "none", row.credited_after or "none")
+        for row in found
+    ]  # fmt: skip
+    columns = ("position", "effective", "recorded", "kind", "about", "", "before", "after", "tier before", "tier after")
+    out.rows(columns, lines, form, found)
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--deal-type")
+@click.option("--market", help="Market type, e.g. growth or other.")
+@click.option("--measure")
+@click.option("--lots", "show_lots", is_flag=True, help="Each lot with its state.")
+@click.option("--months", "by_month", is_flag=True, help="By month instead: six back, three ahead.")
+@asked
+def breakdown(
+    partner: str, deal_type: str | None, market: str | None, measure: str | None, show_lots: bool, by_month: bool, questions: Questions,
+    moment: Moment, ledger: Ledger, form: str,
+) -> None:  # fmt: skip
+    """Points of PARTNER by client, each lot active, pending, expired, lost or reversed."""
+    if by_month:
+        months = questions.months(partner, moment)
+        names = [name for name in ("sold", "managed", "total") if months and name in months[0][1]]
+        out.rows(("month", *names, ""), [(day_text(at)[:7], *[v[n] for n in names], "foreseen" if f else "") for at, v, f in months], form)
+        return
+    _, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    if show_lots or form == "csv":
+        lines = [
+            (lot.client, lot.position, lot.measure, lot.line, lot.deal_type, lot.market, lot.amount, lot.currency, lot.value,
+             out.when(lot.start), out.when(lot.end), lot.state, "assumed" if lot.assumed else "")
+            for row in found for lot in row.lots
+        ]  # fmt: skip
+        columns = ("client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "")
+        out.rows(columns, lines, form, found)
+        return
+    names = sorted({name for row in found for name in row.totals})
+    lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in names], len(row.lots)) for row in found]
+    out.rows(("client", *names, "lots"), lines, form, found)
+
+
+@main.command()
+@click.argument("partner")
+@click.argument("period")
+@asked
+def changes(partner: str, period: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Points that PARTNER gained and lost in PERIOD (2024, 2024-Q1, 2024-01..2024-03), each with its cause."""
+    since, until = dates.period(period, ledger.clock(), ledger.settings.zone)
+    found = questions.changes(partner, moment, since, until)
+    if form in ("json", "jsonl"):
+        out.emit(found, form)
+        return
+    lines = [(out.when(c.at), c.measure, c.delta, c.cause, _name(ledger, "client", c.client), c.position, c.about) for c in found.changes]
+    out.rows(("when", "measure", "change", "cause", "client", "position", "about"), lines, form)
+    for name in found.before:
+        out.say(f"{name}: {out.number(found.before[name])} before, {out.number(found.after[name])} after")
+
+
+@main.command()
+@click.argument("partner")
+@asked
+def dashboard(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What a partner sees: alerts, tier, progress, clients, renewals, team, points by month."""
+    answer = questions.standing(partner, moment)
+    board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
+    if form != "table":
+        out.emit(board, "json" if form == "csv" else form)
+        return
+    out.line(f"{board.renewals_due} renewal decisions due within 90 days; {'certified' if board.certified else 'NOT certified'}; "
+             f"median tool usage {out.number(board.median_tool_usage) or 'none'}")  # fmt: skip
+    _show_standing(ledger, answer)
+    out.line()
+    _show_clients(ledger, list(board.clients), form)
+    out.line()
+    lines = [(r.decision_due_on, r.renews_on, r.client, r.subscription, r.owner, r.mrr, r.currency, r.due) for r in board.renewals]
+    out.table(("decision due", "renews", "client", "subscription", "owner", "mrr", "currency", "due now"), lines, "renewals")
+    out.line()
+    _show_team(ledger, board.team, form)
+    out.line()
+    names = [name for name in ("sold", "managed", "total") if name in answer.values]
+    months = [(day_text(at)[:7], *[values[n] for n in names], "foreseen" if ahead else "") for at, values, ahead in board.months]
+    out.table(("month", *names, ""), months, "points by month")
+
+
+@main.command()
+@click.argument("partner")
+@asked
+def clients(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The clients of PARTNER: products, relationship, usage, MRR."""
+    _show_clients(ledger, boards.clients(questions.life(partner, moment), questions.as_of(moment)), form)
+
+
+def _show_clients(ledger: Ledger, found: list[boards.Client], form: str) -> None:
+    lines = [
+        (_name(ledger, "client", c.client), c.association, c.country, ", ".join(c.products), c.usage, c.engagement,
+         ", ".join(f"{out.number(v)} {k}" for k, v in c.mrr.items()), c.managed, out.when(c.since))
+        for c in found
+    ]  # fmt: skip
+    columns = ("client", "relationship", "country", "products", "apps used", "engagement", "MRR", "managed", "since")
+    out.rows(columns, lines, form, found, "clients")
+
+
+@main.command()
+@click.argument("partner")
+@click.argument("client_id", metavar="CLIENT")
+@asked
+def client(partner: str, client_id: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """One client of PARTNER in full."""
+    found = boards.client_in_full(questions.life(partner, moment), client_id, questions.as_of(moment))
+    entry = ledger.directory.get("client", client_id)
+    if form != "table":
+        out.emit({"directory": entry._asdict(), "client": found}, "json" if form == "csv" else form)
+        return
+    _show_clients(ledger, [found.client], form)
+    out.line(f"links: CRM record {entry.crm_record or 'none'}, account {entry.account or 'none'}")
+    out.line(f"users: {', '.join(found.users) or 'none'}; usage: {', '.join(f'{k} {v}' for k, v in found.usage.items()) or 'none'}")
+    subscriptions = [
+        (s.subscription, s.line, s.edition, s.mrr, s.currency, s.contact_tier, s.email_tier, s.apps) for s in found.subscriptions
+    ]
+    out.table(("subscription", "line", "edition", "mrr", "currency", "contact tier", "e-mail tier", "apps"), subscriptions, "subscriptions")
+    renewals = [(r.decision_due_on, r.renews_on, r.subscription, r.owner, r.manager, r.due) for r in found.renewals]
+    out.table(("decision due", "renews", "subscription", "owner", "manager", "due now"), renewals, "renewals")
+    if found.points is not None:
+        lots = [(lot.measure, lot.line, lot.value, out.when(lot.start), out.when(lot.end), lot.state) for lot in found.points.lots]
+        out.table(("measure", "line", "points", "from", "until", "state"), lots, "sold and managed points")
+
+
+@main.command()
+@click.argument("partner")
+@asked
+def team(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The people of PARTNER with their certificates, and the programme's people who look after it."""
+    _show_team(ledger, boards.team(questions.life(partner, moment), questions.as_of(moment)), form)
+
+
+def _show_team(ledger: Ledger, found: boards.Team, form: str) -> None:
+    lines = [("person", _name(ledger, "person", m.id), m.role, ", ".join(m.certificates), "", "") for m in found.people]
+    for m in found.contacts:
+        lines.append(
+            ("contact", _name(ledger, "contact", m.id), m.role, "", m.duties or "", ledger.directory.get("contact", m.id).email or "")
+        )
+    out.rows(("kind", "who", "role", "certificates", "does", "e-mail"), lines, form, title="team")
+
+
+# -- many partners -----------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--limit", type=int, help="The first so many.")
+@click.option("--tier", help="Only this credited tier.")
+@asked
+def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """All partners by score; shared places are 1, 2, 2, 4."""
+    found = [row for row in questions.ranking(moment) if tier in (None, row.credited)][:limit]
+    lines = [
+        (r.place, _name(ledger, "partner", r.partner), r.score, r.points.get("sold"), r.points.get("managed"), r.credited or "none",
+         r.performance or "none", r.parked or "")
+        for r in found
+    ]  # fmt: skip
+    out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", ""), lines, form, found)
+
+
+@main.command("at-risk")
+@click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time.")
+@asked
+def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Partners at risk, and those that will lose their tier soon if nothing more happens."""
+    until = dates.start(f"+{within}", questions.as_of(moment), ledger.settings.zone)
+    with _bar("asking every partner") as step:
+        total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
+        found = list(questions.at_risk(moment, lambda _: step(next(done), total)))
+    found = [e for e in found if e.at_risk is not None or (e.tier_lost_at is not None and e.tier_lost_at.at < until)]
+    lines = []
+    for e in found:
+        cause = (e.tier_lost_at.cause if e.tier_lost_at else None) or (e.at_risk.cause if e.at_risk else None)
+        lost = e.tier_lost_at
+        lines.append(
+            (_name(ledger, "partner", e.partner), e.credited or "none", e.performance or "none",
+             out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", lost.falls_to or "none" if lost else "",
+             cause.requirement if cause else "", cause.missing if cause else None)
+        )  # fmt: skip
+    columns = ("partner", "credited", "performance", "at risk since", "tier lost at", "falls to", "fails first", "missing")
+    out.rows(columns, lines, form, found)
+
+
+# -- rulebooks ---------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def rules() -> None:
+    """Rulebooks: list, show, lint, test and publish them."""
+
+
+def _library(settings: Settings) -> Library:
+    """Shipped rulebooks, and published ones where there is a ledger."""
+    if not settings.path.exists():
+        return Library()
+    with _open(settings) as ledger:
+        return Library(ledger.history.published())
+
+
+@rules.command("list")
+@output
+@click.pass_obj
+def rules_list(settings: Settings, form: str) -> None:
+    """Every rulebook at hand, with its date and hash."""
+    found = _library(settings).books()
+    lines = [(b.name, b.programme, day_text(b.effective), b.language, b.hash[:12], b.label) for b in found]
+    out.rows(("rulebook", "programme", "in force from", "language", "hash", "label"), lines, form)
+
+
+@rules.command("show")
+@click.argument("name")
+@click.pass_obj
+def rules_show(settings: Settings, name: str) -> None:
+    """The text of a rulebook."""
+    click.echo(_library(settings).book(name).text, nl=False)
+
+
+@rules.command("lint")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def rules_lint(files: tuple[Path, ...]) -> None:
+    """Check rulebooks: errors that cannot be right, warnings that are odd. Exits 1 on errors."""
+    problems = [(file, problem) for file in files for problem in lint.lint(file.read_text("utf-8"), file.name)]
+    for file, problem in problems:
+        click.echo(f"{file}: {problem}")
+    errors = sum(problem.severity == "error" for _, problem in problems)
+    out.say(f"{len(files)} rulebooks: {errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise click.exceptions.Exit(1)
+
+
+@rules.command("test")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.pass_obj
+def rules_test(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """Run golden cases (files, or folders of them); default those that ship. Exits 1 with the differences."""
+    library = _library(settings)
+    files = [file for path in paths or (Path(books.__file__).parent / "books",) for file in _golden_files(path)]
+    cases = expectations = failed = 0
+    for file in files:
+        outcome = golden.run(file.read_text("utf-8"), str(file), library)
+        cases, expectations = cases + outcome.cases, expectations + outcome.expectations
+        for mismatch in outcome.mismatches:
+            failed += 1
+            click.echo(str(mismatch))
+    out.say(f"{len(files)} files, {cases} cases, {expectations} expectations: {failed} not met")
+    if failed or not files:
+        raise click.exceptions.Exit(1)
+
+
+def _golden_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    inside = sorted(path.rglob("*.yaml"))
+    return [file for file in inside if file.parent.name == "golden"] or inside
+
+
+@rules.command("publish")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--author", required=True)
+@click.option("--golden", "cases", multiple=True, type=click.Path(exists=True, path_type=Path), help="Golden cases that must pass.")
+@click.pass_obj
+def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path, ...]) -> None:
+    """Publish a rulebook: an event in the log with its text and hash. Refused on lint errors or failing golden cases."""
+    written = file.read_text("utf-8")
+    errors = [problem for problem in lint.lint(written, file.name) if problem.severity == "error"]
+    for problem in errors:
+        click.echo(f"{file}: {problem}")
+    book = books.load(written, name=file.name)
+    known = Library(books=[*(b for b in _library(settings).books() if b.name != book.name), book])
+    failed = [m for path in cases for f in _golden_files(path) for m in golden.run(f.read_text("utf-8"), str(f), known).mismatches]
+    for mismatch in failed:
+        click.echo(str(mismatch))
+    if errors or failed:
+        raise click.exceptions.Exit(1)
+    made = event(
+        "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}", source="points/rules", book=book.name,
+        programme=book.programme, effective=day_text(book.effective)[:10], hash=book.hash, text=written, author=author,
+    )  # fmt: skip
+    _record_one(Settings(**settings.model_dump()), made, f"{book.name} published, hash {book.hash}")
+
+
+# -- keeping -----------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.pass_obj
+def rebuild(settings: Settings) -> None:
+    """Make the read models anew from the log."""
+    with _open(settings) as ledger, _bar("rebuilding") as step:
+        out.say(f"{ledger.project.rebuild(step)} partners rebuilt at position {ledger.store.position()}")
+
+
+@main.command()
+@click.pass_obj
+def verify(settings: Settings) -> None:
+    """Hold the log against itself and the read models against the log. Exits 1 and names the first differences."""
+    with _open(settings) as ledger:
+        ledger.catch_up()
+        with _bar("verifying") as step:
+            found = list(audit.audit(ledger.log, ledger.store, step))
+        for finding in found:
+            click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
+        wrong = sum(not finding.note for finding in found)
+        out.say(f"{ledger.log.head()} events, {len(ledger.history.partners())} partners: {wrong} differences")
+    if wrong:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.option("--partner", help="One partner's events only.")
+@click.option("--sealed", is_flag=True, help="With position, version, recorded time and hash beside each event.")
+@click.pass_obj
+def export(settings: Settings, partner: str | None, sealed: bool) -> None:
+    """The events as CloudEvents, one a line: the stored bytes, nothing else."""
+    with _open(settings) as ledger:
+        for found in _exported(ledger, partner):
+            body = found.event.body.decode()
+            if sealed:
+                seal = f'"hash":"{found.hash.hex()}","position":{found.position},"recorded_at":"{text(found.recorded_at)}"'
+                body = f'{{{seal},"stream":"{found.stream}","version":{found.version},"event":{body}}}'
+            click.echo(body)
+
+
+def _exported(ledger: Ledger, partner: str | None) -> Iterator[Any]:
+    if partner is not None:
+        yield from ledger.history.events(partner)
+        return
+    after = 0
+    while page := ledger.history.tail(after, 1000):
+        yield from page
+        after = page[-1].position
+
+
+@main.command("demo")
+@click.option(
+    "--at", "path", type=click.Path(path_type=Path), default=Path("demo.db"), show_default=True, help="Where the demo's ledger goes."
+)
+def demo_(path: Path) -> None:
+    """Build a ledger of four years and three dozen partners, and walk through it."""
+    settings = Settings(path=path)
+    if path.exists():
+        out.say(f"{path} is there already; it is shown as it is")
+    with _open(settings, create=True) as ledger:
+        built = ledger.log.head() == 0
+        if built:
+            demo.build(ledger.log, ledger.directory)
+        walk = Ledger(settings, clock=lambda: demo.TODAY)
+        try:
+            _walk_through(walk, path)
+        finally:
+            walk.close()
+
+
+def _walk_through(ledger: Ledger, path: Path) -> None:
+    questions, moment = ledger.questions(), Moment(as_of=demo.TODAY)
+    command = f"points --ledger {path}"
+    day = day_text(demo.TODAY)
+    out.line(
+        f"{ledger.log.head()} events of {len(ledger.history.partners())} partners of an invented market, up to {day}. Seed {demo.SEED}."
+    )
+    out.line()
+    out.line(f"1. The ranking           {command} ranking --as-of {day}T00:00:00Z --limit 8")
+    top = questions.ranking(moment)[:8]
+    rows = [(r.place, _name(ledger, "partner", r.partner), r.score, r.credited or "none", r.performance or "none") for r in top]
+    out.table(("place", "partner", "score", "credited", "performance"), rows)
+    out.line()
+    endangered = [e for e in questions.at_risk(moment) if e.tier_lost_at is not None and e.at_risk is not None]
+    endangered.sort(key=lambda e: (e.tier_lost_at.at if e.tier_lost_at else 0, e.partner))
+    if endangered:
+        first = endangered[0].partner
+        out.line(f"2. A partner at risk     {command} standing {first} --as-of {day}T00:00:00Z")
+        _show_standing(ledger, questions.standing(first, moment))
+        out.line()
+        out.line(f"3. Its score explained   {command} why {first} --number total --as-of {day}T00:00:00Z")
+        out.tree(questions.why(first, moment).reasons["total"], limit=4)
+        out.line()
+    _walk_late(questions, command)
+
+
+def _walk_late(questions: Questions, command: str) -> None:
+    """A sale of March, told in May."""
+    late = next(s for s in questions.history.events("P-05") if s.event.id == demo.LATE)
+    as_of = late.event.effective_at + 20 * DAY
+    before = questions.standing("P-05", Moment(as_of=as_of, known_at=late.position - 1))
+    after = questions.standing("P-05", Moment(as_of=as_of))
+    out.line(f"4. A late fact           {command} standing P-05 --as-of {day_text(as_of)} --known-at {late.position - 1}")
+    out.line(f"   A sale of {day_text(late.event.effective_at)} was recorded on {out.when(late.recorded_at)}, at position {late.position}.")
+    rows = [
+        ("known before it", before.basis.known_at, before.values["total"], before.performance or "none", before.credited or "none"),
+        ("known now", after.basis.known_at, after.values["total"], after.performance or "none", after.credited or "none"),
+    ]
+    out.table((f"P-05 as of {day_text(as_of)}", "position", "total", "performance", "credited"), rows)
+    out.line()
+    out.line(f"Go on: {command} --help; {command} dashboard P-05 --as-of 2026-06-29; {command} verify")
+
+
+if __name__ == "__main__":
+    main()

@@ -51,26 +51,23 @@ Check = Callable[[Event], Refusal | None]
 
 def sane(event: Event) -> Refusal | None:
     """Steps 3 and 4: what can be said of an input by itself."""
-    if event.source == LEDGER:
-        return Refusal(
-            "source_reserved",
-            f"the source {LEDGER!r} is the ledger's own",
-            f"name the system that says so, such as '{LEDGER}/expire'",
-            "source",
-        )
-    if event.subject is None and needs_subject(event):
-        return Refusal("subject_missing", f"{event.kind} says nothing of whom it is about", "name the partner", "subject")
-    if not EFFECTIVE_FIRST <= event.effective_at < EFFECTIVE_END:
-        return Refusal(
-            "effective_time_out_of_range",
-            f"{text(event.effective_at)} is not within [1990, 2200)",
-            "check the year",
-            "time",
-        )
-    for check in CHECKS.get(event.kind, ()):
+    _, source, kind, subject, effective_at, *_ = event
+    if source == LEDGER or (subject is None and needs_subject(event)) or not EFFECTIVE_FIRST <= effective_at < EFFECTIVE_END:
+        return _insane(event)
+    for check in CHECKS.get(kind, ()):
         if refusal := check(event):
             return refusal
     return None
+
+
+def _insane(event: Event) -> Refusal:
+    if event.source == LEDGER:
+        hint = f"name the system that says so, such as '{LEDGER}/expire'"
+        return Refusal("source_reserved", f"the source {LEDGER!r} is the ledger's own", hint, "source")
+    if event.subject is None and needs_subject(event):
+        return Refusal("subject_missing", f"{event.kind} does not say whom it is about", "name the partner", "subject")
+    said = f"{text(event.effective_at)} is not within [1990, 2200)"
+    return Refusal("effective_time_out_of_range", said, "check the year", "time")
 
 
 def currency(event: Event) -> Refusal | None:

@@ -10,13 +10,16 @@
       currency: {value: GBP}
       client: customer_id
 
-Lines are recorded in order of effective time, then of line. Running an import again goes on where it stopped: what was recorded is a duplicate.
+Lines are recorded in order of effective time, then of line. An import that is run again goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -250,3 +253,20 @@ def _chunks(lines: list[Line], size: int) -> Iterator[list[Line]]:
 
 def load_mapping(path: Path) -> LineMapping:
     return LineMapping(path.read_text("utf-8"), path.name)
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[IO[str]]:
+    """The text of a CSV file, also where it is compressed by gzip."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            yield stream
+
+
+def refusal_line(line: Line, refusal: Refusal) -> str:
+    """A refusal as a line of JSON, with the cells as they came."""
+    told = {"line": line.number, "code": refusal.code, "reason": refusal.reason, "hint": refusal.hint, "cells": line.cells}
+    return json.dumps(told, ensure_ascii=False) + "\n"

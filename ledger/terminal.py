@@ -158,7 +158,7 @@ def _console() -> Console:
 def tree(reason: Reason, indent: int = 0, *, limit: int = 12) -> None:
     """A reason as an indented tree; long sums show their largest children."""
     value = reason.value
-    shown = number(value) if isinstance(value, Fraction) else {True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload]
+    shown = number(value) if isinstance(value, Fraction) else _shown(value)
     at = f"  [position {reason.position}, {when(reason.effective_at)} to {when(reason.until)}]" if reason.until is not None else ""
     marks = (" (assumed)" if reason.assumed else "") + (f"  <{reason.source}>" if reason.source else "")
     operation = f" ({reason.op})" if reason.op in ("sum", "count", "distinct", "median", "min", "max") else ""
