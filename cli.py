@@ -149,7 +149,14 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_obj
     @wraps(function)
     def wrapped(
-        settings: Settings, *args: Any, as_of: str | None, known_at: str | None, rulebook: str | None, programme: str | None, **kwargs: Any
+        settings: Settings,
+        /,
+        *args: Any,
+        as_of: str | None,
+        known_at: str | None,
+        rulebook: str | None,
+        programme: str | None,
+        **kwargs: Any,
     ) -> Any:
         with _open(settings) as ledger:
             moment = _moment(settings, ledger.clock(), as_of, known_at, rulebook, programme)
@@ -259,7 +266,7 @@ def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--programme")
 @_decided
 @click.pass_obj
-def grant(settings: Settings, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
+def grant(settings: Settings, /, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
     """Grant a tier, a requirement or a number of points to PARTNER until a date."""
     now = utc_now()
     begin = dates.start(since, now, settings.zone)
@@ -468,7 +475,7 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
 
 
 def _main_values(found: Iterable[Any]) -> list[str]:
-    present = {name for interval in found for name in interval.values}
+    present: set[str] = {name for interval in found for name in interval.values}
     return [name for name in ("sold", "managed", "total", "sourced", "score") if name in present]
 
 
@@ -508,6 +515,7 @@ def breakdown(
         out.rows(("month", *names, ""), [(day_text(at)[:7], *[v[n] for n in names], "foreseen" if f else "") for at, v, f in months], form)
         return
     _, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    lines: list[tuple[Any, ...]]
     if show_lots or form == "csv":
         lines = [
             (lot.client, lot.position, lot.measure, lot.line, lot.deal_type, lot.market, lot.amount, lot.currency, lot.value,
@@ -849,8 +857,8 @@ def _walk_through(ledger: Ledger, path: Path) -> None:
     rows = [(r.place, _name(ledger, "partner", r.partner), r.score, r.credited or "none", r.performance or "none") for r in top]
     out.table(("place", "partner", "score", "credited", "performance"), rows)
     out.line()
-    endangered = [e for e in questions.at_risk(moment) if e.tier_lost_at is not None and e.at_risk is not None]
-    endangered.sort(key=lambda e: (e.tier_lost_at.at if e.tier_lost_at else 0, e.partner))
+    endangered = [e for e in questions.at_risk(moment) if e.at_risk is not None and e.tier_lost_at is not None]
+    endangered.sort(key=lambda e: (e.performance is None, not (e.at_risk and e.at_risk.cause and e.at_risk.cause.lots), e.partner))
     if endangered:
         first = endangered[0].partner
         out.line(f"2. A partner at risk     {command} standing {first} --as-of {day}T00:00:00Z")

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from ledger.errors import RulebookError
-from ledger.rules.reasons import Reason, Value
+from ledger.rules.reasons import Reason, Value, key_text
 
 Test = Callable[["Scope"], Value]
 
@@ -235,7 +235,7 @@ def _compile(node: ast.expr, text: str) -> Test:
             return lambda scope: chosen([_number(part(scope)) for part in parts])
         case ast.Subscript(value=ast.Name(id=table), slice=keys):
             parts = [_compile(key, text) for key in _keys(keys)]
-            return lambda scope: scope.lookup(table, tuple([str(part(scope)) for part in parts]))
+            return lambda scope: scope.lookup(table, tuple([key_text(part(scope)) for part in parts]))
         case _:
             raise _refuse(node, text)
 

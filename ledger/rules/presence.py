@@ -17,7 +17,7 @@ from ledger.errors import Unpriced
 from ledger.instants import FOREVER, Instant, Span, parse, plus, text
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
 from ledger.rules.facts import FACTS, Fact, Facts, Key
-from ledger.rules.reasons import Reason, Value
+from ledger.rules.reasons import Reason, Value, key_text
 
 Interval = tuple[Instant, Instant]
 Worth = tuple[int, int]
@@ -339,7 +339,7 @@ class FactScope:
     def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
         found = self.reading.book.tables[table]
         at, row = found.row_at(self.clock(found))
-        value, path = self._cell(found, row, tuple(str(key.value) for key in keys))
+        value, path = self._cell(found, row, tuple(key_text(key.value) for key in keys))
         since = "" if len(found.rows) == 1 else f" since {text(at)[:10]}"
         assumed = any(path == mark or path.startswith(f"{mark}/") for mark in found.assumed)
         return Reason(value, f"{table}[{path}]{since}", "row", keys, assumed=assumed, source=found.source)

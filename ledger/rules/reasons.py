@@ -50,3 +50,8 @@ def median(values: list[Fraction]) -> Fraction:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def key_text(value: Value) -> str:
+    """A value as a key of a table: flags are `yes` and `no`."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

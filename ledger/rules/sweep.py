@@ -18,7 +18,7 @@ from ledger.rules.book import Book, Measure, Tier
 from ledger.rules.facts import Fact, Key
 from ledger.rules.linear import Linear, linear
 from ledger.rules.presence import FactScope, Present, Reading
-from ledger.rules.reasons import Reason, Value, median
+from ledger.rules.reasons import Reason, Value, key_text, median
 
 Values = tuple[int, ...]
 Judge = Callable[[Values], bool]
@@ -121,7 +121,7 @@ class StateScope:
         return explain_measure(self.performance.reading, book.measures[name], self.at)
 
     def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
-        return Reason(self.lookup(table, tuple(str(key.value) for key in keys)), f"{table}[...]", "row", keys)
+        return Reason(self.lookup(table, tuple(key_text(key.value) for key in keys)), f"{table}[...]", "row", keys)
 
 
 def explain_measure(reading: Reading, measure: Measure, at: Instant) -> Reason:
