@@ -13,14 +13,19 @@ from ledger.rules.book import Book, Measure
 from ledger.rules.facts import Facts, fold, without_reversed
 from ledger.rules.life import Life
 from ledger.rules.presence import FactScope, Present, Reading
-from ledger.rules.risk import about
+from ledger.rules.risk import about, measures_of
 
 ACTIVE, PENDING, EXPIRED, LOST, REVERSED = "active", "pending", "expired", "lost", "reversed"
 
 
 def point_measures(book: Book) -> list[Measure]:
-    """The measures that are sums of points: what a breakdown by client breaks down."""
-    return [measure for measure in book.measures.values() if measure.aggregate == "sum" and measure.unit == "points"]
+    """The sums that make the score: those on which `total` rests; without a total, the sums of sales and managed credit."""
+    if "total" in book.numbers:
+        return [book.measures[name] for name in measures_of(book, ["total"]) if book.measures[name].aggregate == "sum"]
+    return [measure for measure in book.measures.values() if measure.aggregate == "sum" and measure.presence.of in _LOT_FACTS]
+
+
+_LOT_FACTS = ("sold", "managed")
 
 
 def lots(life: Life, at: Instant, *, measure: str | None = None) -> list[Lot]:

@@ -1,0 +1,1 @@
+"""Every law of the design as a property over random histories."""

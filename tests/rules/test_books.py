@@ -1,0 +1,43 @@
+"""The shipped rulebooks: they lint clean, pass their golden cases, and never change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ledger.rules import golden
+from ledger.rules.library import Library, shipped
+from ledger.rules.lint import lint
+
+BOOKS = Path(golden.__file__).parent / "books"
+GOLDEN = sorted(BOOKS.glob("*/golden/*.yaml"))
+PINNED = Path(__file__).parent.parent / "golden" / "rulebook-hashes.json"
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: f"{file.parent.parent.name}/{file.name}")
+def test_golden_cases(file: Path) -> None:
+    outcome = golden.run(file.read_text(), str(file), Library())
+    assert outcome.expectations > 0
+    assert not outcome.mismatches, "\n".join(map(str, outcome.mismatches))
+
+
+@pytest.mark.parametrize("file", sorted(BOOKS.glob("*/*.yaml")), ids=lambda file: file.stem)
+def test_lint_is_clean(file: Path) -> None:
+    assert lint(file.read_text(), file.name) == []
+
+
+def test_shipped_books_never_change() -> None:
+    assert {book.name: book.hash for book in shipped()} == json.loads(PINNED.read_text())
+
+
+def test_every_worked_example_is_a_case() -> None:
+    text = (BOOKS / "hubspot/golden/worked-examples.yaml").read_text()
+    for example in ("H1", "H2", "H2b", "H4", "H6", "H7", "H8", "H10", "H11"):
+        assert f"case: {example}\n" in text or f", {example}\n" in text or f"case: {example}," in text, example
+
+
+def test_a_failing_case_is_told_with_its_line() -> None:
+    outcome = golden.run(
+        "programme: hubspot\ncases:\n  - case: X\n    events: []\n    ask: {as_of: 2024-01-01}\n    expect:\n      total: 1\n", "x.yaml", Library()
+    )
+    assert [str(m) for m in outcome.mismatches] == ["x.yaml:7: case X: total is 0, expected 1"]

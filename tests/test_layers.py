@@ -1,0 +1,76 @@
+"""Imports point inward, and each third-party package has one home."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*ROOT.glob("ledger/**/*.py"), *ROOT.glob("consumers/*.py"), ROOT / "cli.py"])
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def of(prefix: str) -> list[Path]:
+    return [file for file in FILES if str(file.relative_to(ROOT)).startswith(prefix)]
+
+
+FORBIDDEN = [
+    ("ledger/errors.py", ["ledger."]),
+    ("ledger/instants.py", ["ledger."]),
+    ("ledger/events/", ["ledger.rules", "ledger.log", "ledger.intake", "ledger.projections", "consumers", "cli", "click", "sqlalchemy"]),
+    ("ledger/rules/", ["ledger.log", "ledger.intake", "ledger.projections", "consumers", "cli", "time", "sqlite3", "sqlalchemy", "click"]),
+    ("ledger/log.py", ["ledger.projections", "ledger.rules", "consumers", "cli"]),
+    ("ledger/intake.py", ["ledger.projections", "ledger.rules", "consumers", "cli"]),
+    ("ledger/guards.py", ["ledger.projections", "ledger.rules", "ledger.log", "consumers", "cli"]),
+    ("ledger/projections/", ["ledger.log", "ledger.intake", "ledger.guards", "consumers", "cli", "click"]),
+    ("consumers/", ["cli", "click"]),
+]
+
+
+@pytest.mark.parametrize(("prefix", "forbidden"), FORBIDDEN)
+def test_imports_point_inward(prefix: str, forbidden: list[str]) -> None:
+    files = of(prefix)
+    assert files, prefix
+    for file in files:
+        for name in imports(file):
+            for bad in forbidden:
+                assert not (name == bad.rstrip(".") or name.startswith(bad.rstrip(".") + ".")), f"{file.relative_to(ROOT)} imports {name}"
+
+
+HOMES = {
+    "eventsourcing": ["ledger/log.py"],
+    "sqlalchemy": ["ledger/projections/", "ledger/directory.py"],
+    "click": ["cli.py"],
+    "rich": ["ledger/terminal.py"],
+    "msgspec": ["ledger/events/", "consumers/wire.py"],
+    "pydantic": ["ledger/events/", "ledger/settings.py"],
+    "pydantic_settings": ["ledger/settings.py"],
+    "yaml": ["ledger/rules/yaml_nodes.py"],
+}
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_each_third_party_package_has_one_home(package: str) -> None:
+    users = [str(file.relative_to(ROOT)) for file in FILES if any(n == package or n.startswith(package + ".") for n in imports(file))]
+    assert users
+    assert all(any(user.startswith(home) for home in HOMES[package]) for user in users), users
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    assert [file.name for file in FILES if "environ" in file.read_text() or "getenv" in file.read_text()] == []
+
+
+def test_no_float_in_points_or_money() -> None:
+    for file in [*of("ledger/rules/"), *of("ledger/projections/"), *of("ledger/events/")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), f"{file}: {node.value}"
+            assert not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float"), file
