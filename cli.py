@@ -475,7 +475,7 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
 
 
 def _main_values(found: Iterable[Any]) -> list[str]:
-    present = {str(name) for interval in found for name in interval.values}
+    present = set[str]().union(*[interval.values for interval in found])
     return [name for name in ("sold", "managed", "total", "sourced", "score") if name in present]
 
 

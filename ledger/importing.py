@@ -89,6 +89,7 @@ class LineMapping:
             self._id = self._cell(root.get("id"))
             self._time = self._cell(root.get("time"))
             self._subject = self._cell(root.get("subject"))
+            self._names_subject = root.get("subject") is not None
             self._data = {key: self._cell(node) for key, node in root.items("data")}
             if root.get("time") is None or root.get("kind") is None or root.get("source") is None:
                 root.problem("missing_key", "a mapping needs source, kind, id, time and data")
@@ -152,6 +153,9 @@ class LineMapping:
             }  # fmt: skip
         except (ValueError, KeyError, ArithmeticError, AttributeError, LedgerError) as error:
             return Line(number, cells, Refusal("bad_line", f"a cell cannot be read: {error}", "mend the line and import again", where))
+        if attributes["subject"] is None and self._names_subject:
+            hint = "a line without it belongs to nobody; add it and import again"
+            return Line(number, cells, Refusal("subject_missing", "the line names no partner", hint, where))
         made = decode({key: value for key, value in attributes.items() if value is not None})
         if isinstance(made, Refusal):
             made = Refusal(made.code, made.reason, made.hint, f"{where}: {made.where}".rstrip(": "))

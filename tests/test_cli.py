@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ READING = [
     ("changes", "P-05", "2026-Q1"),
     ("dashboard", "P-05"),
     ("clients", "P-05"),
-    ("client", "P-05", "P-05-C1"),
+    ("client", "P-05", "P-05-C2"),
     ("team", "P-05"),
     ("ranking",),
     ("at-risk",),
@@ -85,7 +86,7 @@ def test_a_late_fact_is_known_from_its_position_on(ledger: Path) -> None:
     for position in (late["position"] - 1, late["position"]):
         answer = points(ledger, "standing", "P-05", "--as-of", "2026-03-30", "--known-at", str(position), "-o", "json")
         totals.append(json.loads(answer.stdout)["values"]["total"])
-    assert float(totals[1]) - float(totals[0]) == 270
+    assert Fraction(totals[1]) - Fraction(totals[0]) == 270
 
 
 REFUSALS = [
@@ -160,7 +161,8 @@ def test_rules(ledger: Path, tmp_path: Path) -> None:
     assert "points-2025" in points(ledger, "rules", "list").stdout
     shown = points(ledger, "rules", "show", "points-2024").stdout
     changed = tmp_path / "new.yaml"
-    changed.write_text(shown.replace("hubspot/points-2024", "hubspot/points-2027").replace("effective: 2024-02-27", "effective: 2027-01-01"))
+    renamed = shown.replace("hubspot/points-2024", "hubspot/points-2027")
+    changed.write_text(renamed.replace("effective: 2024-02-27", "effective: 2027-01-01"))
     assert points(ledger, "rules", "lint", str(changed)).exit_code == 0
     assert points(ledger, "rules", "test").exit_code == 0
     path = tmp_path / "x.db"

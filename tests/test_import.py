@@ -23,7 +23,8 @@ def test_the_example_accounts_for_every_line(tmp_path: Path) -> None:
     words = ("import", str(EXAMPLE / "mapping.yaml"), str(EXAMPLE / "lines.csv"), "--refused", str(refused))
     first = points(ledger, *words)
     assert "8 lines: 6 accepted, 0 duplicates, 2 refused" in first.stderr and first.exit_code == 1
-    assert [(row["line"], row["code"]) for row in map(json.loads, refused.read_text().splitlines())] == [(9, "bad_line"), (8, "subject_missing")]
+    told = {row["line"]: row["code"] for row in map(json.loads, refused.read_text().splitlines())}
+    assert told == {8: "subject_missing", 9: "bad_time"}
     assert "8 lines: 0 accepted, 6 duplicates, 2 refused" in points(ledger, *words).stderr
     answer = points(ledger, "standing", "90001", "--rulebook", "points-2022", "--as-of", "2011-07-01", "-o", "json")
     sold = Fraction(json.loads(answer.stdout)["values"]["sold"])
@@ -92,7 +93,8 @@ def test_the_real_input_against_an_independent_computation(tmp_path: Path) -> No
     books = ("points-2022@Europe/London", "points-2024@Europe/London")
     expected = {}
     for day in DATES:
-        query = f"select c, sum(amount) from ends where at <= timestamptz '{day}T00:00:00Z' and until_ > timestamptz '{day}T00:00:00Z' group by c"
+        at = f"timestamptz '{day}T00:00:00Z'"
+        query = f"select c, sum(amount) from ends where at <= {at} and until_ > {at} group by c"
         expected[day] = {c: Fraction(total) * 3 / Fraction("62.50") for c, total in oracle.execute(query).fetchall()}
     partners = questions.history.partners()
     assert len(partners) == oracle.execute("select count(distinct c) from known").fetchone()[0]

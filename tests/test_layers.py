@@ -66,7 +66,7 @@ def test_each_third_party_package_has_one_home(package: str) -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    assert [file.name for file in FILES if "environ" in file.read_text() or "getenv" in file.read_text()] == []
+    assert [file.name for file in FILES if "os.environ" in file.read_text() or "getenv" in file.read_text()] == []
 
 
 def test_no_float_in_points_or_money() -> None:

@@ -31,7 +31,6 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mo
     ours = [shlex.split(line)[1:] for line in commands if line.startswith("points ")]
     assert len(ours) >= 6
     for words in ours:
-        words = [word if not word.endswith("lines.csv") else word for word in words]
         if "import" in words:
             words += ["--refused", str(tmp_path / "refused.jsonl")]
         result = CliRunner().invoke(main, words)

@@ -215,7 +215,7 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
             root.problem("missing_key", f"a rulebook needs {required!r}")
     language = _whole(root.get("language"), 0)
     if language > LANGUAGE:
-        root.problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
+        (root.get("language") or root).problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
     tiers = tuple(_tier(key, node) for key, node in root.items("tiers"))
     book = Book(
         name=root.text("book"),

@@ -18,6 +18,9 @@ def lint(text: str, name: str = "rulebook") -> list[Problem]:
         book = load(text, name=name)
     except RulebookProblems as problems:
         return sorted(problems.problems, key=lambda problem: problem.line)
+    cycles = list(_cycles(book))
+    if cycles:  # nothing else can be said of numbers that have no end
+        return cycles
     found = [*_measures(book), *_tables(book), *_derived(book), *_numbers(book), *_tiers(book), *_status(book), *_unused(book)]
     return sorted(found, key=lambda problem: problem.line)
 
@@ -131,10 +134,13 @@ def _numbers(book: Book) -> Iterator[Problem]:
     for number in book.numbers.values():
         yield from _known(number.formula, book, number.line)
         yield from _unguarded(number.formula, number.line)
+        yield from _units(number.formula, book, number.line)
+
+
+def _cycles(book: Book) -> Iterator[Problem]:
+    for number in book.numbers.values():
         if number.name in _reach(book, number.name):
             yield _error(number.line, "cycle", f"{number.name!r} rests on itself")
-        else:
-            yield from _units(number.formula, book, number.line)
 
 
 def _reach(book: Book, name: str) -> set[str]:

@@ -37,7 +37,6 @@ def test_every_worked_example_is_a_case() -> None:
 
 
 def test_a_failing_case_is_told_with_its_line() -> None:
-    outcome = golden.run(
-        "programme: hubspot\ncases:\n  - case: X\n    events: []\n    ask: {as_of: 2024-01-01}\n    expect:\n      total: 1\n", "x.yaml", Library()
-    )
+    text = "programme: hubspot\ncases:\n  - case: X\n    events: []\n    ask: {as_of: 2024-01-01}\n    expect:\n      total: 1\n"
+    outcome = golden.run(text, "x.yaml", Library())
     assert [str(m) for m in outcome.mismatches] == ["x.yaml:7: case X: total is 0, expected 1"]
