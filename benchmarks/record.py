@@ -1,6 +1,7 @@
 """How fast is the door? Three ways to make the same events durable, in one run, as ratios within a round.
 
-door          CloudEvents as bytes in, validated, sealed, deduplicated for ever, 1,000 a transaction
+door          CloudEvents as bytes in, validated, sealed, deduplicated for ever, 1,000 a transaction (`Intake.record_all`)
+record        the same by `Intake.record`, which is given the next batch when it has answered the one before
 executemany   the very rows that the door made, with plain sqlite3 into the same schema, the same transaction size and sync
 save          `eventsourcing.Application.save` of 1,000 events at a time; the events are made before the clock starts
 
@@ -78,10 +79,17 @@ def door(path: Path, raw: Sequence[bytes], expected: type) -> float:
         intake = Intake(log)
 
         def work() -> None:
-            for batch in batches(raw):
-                assert all(type(receipt) is expected for receipt in intake.record(batch))
+            for receipts in intake.record_all(batches(raw)):
+                assert all(type(receipt) is expected for receipt in receipts)
 
         return timed(work)
+
+
+def one_by_one(path: Path, raw: Sequence[bytes]) -> float:
+    """The same door, each batch answered before the next one is read."""
+    with Log(path) as log:
+        intake = Intake(log)
+        return timed(lambda: [intake.record(batch) for batch in batches(raw)])
 
 
 def executemany(path: Path, made_by_door: Path) -> float:
@@ -144,6 +152,7 @@ def measure(raw: Sequence[bytes]) -> dict[str, float]:
         return {
             "door": door(where / "door.db", raw, Accepted),
             "executemany": executemany(where / "bare.db", where / "door.db"),
+            "record": one_by_one(where / "record.db", raw),
             "save": save(where / "save.db", raw),
             "decoding": decoding(raw),
             "duplicates": door(where / "door.db", raw, Duplicate),

@@ -12,7 +12,9 @@ streams it belongs (`ledger.streams`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -78,15 +80,34 @@ class Intake:
         `migrate` takes the recorded time from each event (`recordedtime`) instead of the clock: only while all that the ledger
         has came that way, and never out of order. Raises LogError (nothing was recorded) and MigrationError.
         """
-        inputs = [event if isinstance(event, Event | Refusal) else decode(event) for event in events]
+        inputs = _read(events)
+        with self._writing() as writing:
+            return self._record(inputs, writing, migrate=migrate)
+
+    def record_all(self, batches: Iterable[Iterable[Input]], *, migrate: bool = False) -> Iterator[list[Receipt]]:
+        """Many batches, a transaction each: the next one is read and decoded while the disk takes in the one before.
+
+        The receipts of a batch are handed out once it is durable. The batches are read one ahead, in another thread.
+        """
+        source = iter(batches)
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(_read_next, source)
+            while (inputs := ahead.result()) is not None:
+                with self._writing() as writing:
+                    receipts = self._record(inputs, writing, migrate=migrate)
+                    ahead = reader.submit(_read_next, source)  # last, so that it has the time of the commit
+                yield receipts
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writing]:
+        """The end of the log; what was learnt of streams is forgotten where it was not recorded in the end."""
         try:
             with self._log.writing() as writing:
-                receipts = self._record(inputs, writing, migrate=migrate)
+                yield writing
         except BaseException:
             self._pasts_at = -1
             raise
         self._pasts_at = writing.head
-        return receipts
 
     def _record(self, inputs: list[Event | Refusal], writing: Writing, *, migrate: bool) -> list[Receipt]:
         """Look-ups are dear and duplicates rare: let an id conflict first, and look all of them up only then."""
@@ -111,6 +132,16 @@ class Intake:
         while head and (event := self._log.get(head).event).source == streams.LEDGER:
             head -= 1
         return head == 0 or event.recorded_hint is not None
+
+
+def _read(events: Iterable[Input]) -> list[Event | Refusal]:
+    return [event if isinstance(event, Event | Refusal) else decode(event) for event in events]
+
+
+def _read_next(batches: Iterator[Iterable[Input]]) -> list[Event | Refusal] | None:
+    """The next batch, decoded; None at the end."""
+    batch = next(batches, None)
+    return None if batch is None else _read(batch)
 
 
 class _Batch:

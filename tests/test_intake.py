@@ -213,6 +213,43 @@ def test_two_doors_into_one_log_see_each_other(ledger: Ledger) -> None:
     assert [ledger.holder("X", f"2024-0{month}-15") for month in (1, 2, 3)] == [["A"], ["B"], ["C"]]
 
 
+def test_many_batches_are_a_transaction_each_and_answered_in_order(ledger: Ledger) -> None:
+    sales = [ledger.sold("A", str(n)) for n in range(5)]
+    assert list(ledger.intake.record_all([sales[:2], [], sales[2:4], [sales[4], sales[0]]])) == [
+        [Accepted(1), Accepted(2)],
+        [],
+        [Accepted(3), Accepted(4)],
+        [Accepted(5), Duplicate(1)],
+    ]
+
+
+def test_batches_are_read_one_ahead_and_no_further(ledger: Ledger) -> None:
+    read: list[int] = []
+
+    def batches() -> Iterator[list[Input]]:
+        for n in range(5):
+            read.append(n)
+            yield [ledger.sold("A", str(n))]
+
+    answers = ledger.intake.record_all(batches())
+    assert next(answers) == [Accepted(1)]
+    answers.close()
+    assert read in ([0], [0, 1])
+    assert ledger.log.head() == 1
+
+
+def test_a_source_that_breaks_off_leaves_whole_batches(ledger: Ledger) -> None:
+    def batches() -> Iterator[list[Input]]:
+        yield [ledger.sold("A", "1")]
+        raise OSError("the disk is gone")
+
+    answers = ledger.intake.record_all(batches())
+    assert next(answers) == [Accepted(1)]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(answers)
+    assert ledger.log.head() == 1
+
+
 # Persons ----------------------------------------------------------------------------------------------------------
 
 
