@@ -143,7 +143,7 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @output
     @click.option("--as-of", help="When in business: a date or moment; default now.")
-    @click.option("--known-at", help="As known when: a position of the log, or a date; default all that is known.")
+    @click.option("--known-at", help="As known when: a bare number is a position of the log, anything else a date; default all that is known.")
     @click.option("--rulebook", help="A rulebook for the whole history, e.g. points-2024 (or points-2024@Europe/London).")
     @click.option("--programme", help="The programme, where the partner is in several.")
     @click.pass_obj
@@ -168,7 +168,7 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _moment(
     settings: Settings, now: Instant, as_of: str | None, known_at: str | None, rulebook: str | None, programme: str | None
 ) -> Moment:
-    position = int(known_at) if known_at is not None and known_at.isdecimal() and len(known_at) != 4 else None
+    position = int(known_at) if known_at is not None and known_at.isdecimal() else None
     known_when = None if known_at is None or position is not None else dates.moment(known_at, now, settings.zone)
     when = None if as_of is None else dates.moment(as_of, now, settings.zone)
     return Moment(when, position, known_when, rulebook, programme)
@@ -525,9 +525,9 @@ def breakdown(
         columns = ("client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "")
         out.rows(columns, lines, form, found)
         return
-    names = sorted({name for row in found for name in row.totals})
-    lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in names], len(row.lots)) for row in found]
-    out.rows(("client", *names, "lots"), lines, form, found)
+    measures = sorted({name for row in found for name in row.totals})
+    lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in measures], len(row.lots)) for row in found]
+    out.rows(("client", *measures, "lots"), lines, form, found)
 
 
 @main.command()

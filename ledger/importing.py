@@ -27,7 +27,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
-from ledger.errors import LedgerError, Refusal
+from ledger.errors import LedgerError, Refusal, Refused
 from ledger.events.envelope import Event, decode
 from ledger.instants import BEGINNING, Instant, from_datetime, parse, text, zone_of
 from ledger.intake import Accepted, Duplicate, Intake
@@ -72,7 +72,24 @@ class Line:
         return self.made.effective_at if isinstance(self.made, Event) else BEGINNING
 
 
-Cell = Callable[[int, Mapping[str, str]], Any]
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How one attribute is made of a line: from which columns, and by what."""
+
+    make: Callable[[int, Mapping[str, str]], Any]
+    columns: tuple[str, ...] = ()
+
+    def read(self, target: str, number: int, cells: Mapping[str, str]) -> Any:
+        """The value. Raises Refused (bad_time, bad_cell) with the cells that it cannot be made of."""
+        try:
+            return self.make(number, cells)
+        except (ValueError, ArithmeticError):
+            told = ", ".join(f"{name} {cells[name][:60]!r}" for name in self.columns)
+            code, hint = ("bad_time", "such as 2024-03-01T12:00:00") if target == "time" else ("bad_cell", "mend the line and import again")
+            raise Refused(Refusal(code, f"{target} cannot be made of {told}", hint, f"line {number}")) from None
+
+
+_NOTHING = Cell(lambda number, cells: None)
 
 
 class LineMapping:
@@ -84,11 +101,11 @@ class LineMapping:
         if root is not None:
             root.allow("source", "kind", "id", "time", "subject", "data")
             self.columns: set[str] = set()
-            self._source = self._cell(root.get("source"), literal=True)
-            self._kind = self._cell(root.get("kind"), literal=True)
-            self._id = self._cell(root.get("id"))
-            self._time = self._cell(root.get("time"))
-            self._subject = self._cell(root.get("subject"))
+            self._attributes = {
+                "specversion": Cell(lambda number, cells: "1.0"),
+                "source": self._cell(root.get("source"), literal=True), "type": self._cell(root.get("kind"), literal=True),
+                "id": self._cell(root.get("id")), "time": self._cell(root.get("time")), "subject": self._cell(root.get("subject")),
+            }  # fmt: skip
             self._names_subject = root.get("subject") is not None
             self._data = {key: self._cell(node) for key, node in root.items("data")}
             if root.get("time") is None or root.get("kind") is None or root.get("source") is None:
@@ -98,44 +115,45 @@ class LineMapping:
 
     def _cell(self, node: Node | None, *, literal: bool = False) -> Cell:
         if node is None:
-            return lambda number, cells: None
+            return _NOTHING
         if node.is_map:
             return self._described(node)
         return self._plain(node.scalar(), literal=literal)
 
     def _plain(self, written: str, *, literal: bool) -> Cell:
         if written == "$line":
-            return lambda number, cells: str(number)
+            return Cell(lambda number, cells: str(number))
         if literal:
-            return lambda number, cells: written
-        self.columns.add(written)
-        return lambda number, cells: cells[written].strip() or None
+            return Cell(lambda number, cells: written)
+        return self._of((written,), lambda number, cells: cells[written].strip() or None)
+
+    def _of(self, columns: tuple[str, ...], make: Callable[[int, Mapping[str, str]], Any]) -> Cell:
+        self.columns.update(columns)
+        return Cell(make, columns)
 
     def _described(self, node: Node) -> Cell:
         node.allow("column", "value", "expression", "zone", "number")
         if (value := node.get("value")) is not None:
             constant: Any = value.scalar()
-            return lambda number, cells: constant
+            return Cell(lambda number, cells: constant)
         if (written := node.get("expression")) is not None:
             return self._computed(written)
         column = node.text("column")
-        self.columns.add(column)
         if (zone := node.get("zone")) is not None:
-            name = zone.scalar()
-            zone_of(name)
-            return lambda number, cells: _utc(cells[column].strip(), name)
+            return self._of((column,), _local(column, zone))
         if node.text("number") == "true":
-            return lambda number, cells: int(cells[column])
-        return lambda number, cells: cells[column].strip() or None
+            return self._of((column,), lambda number, cells: int(cells[column]))
+        return self._of((column,), lambda number, cells: cells[column].strip() or None)
 
     def _computed(self, node: Node) -> Cell:
         try:
             expression = parse_expression(node.scalar())
         except ExpressionError as error:
             node.problem(error.code, error.what, hint=error.hint)
-            return lambda number, cells: None
-        self.columns |= expression.names
-        return lambda number, cells: _decimal(expression, cells)
+            return _NOTHING
+        for table in sorted(expression.tables):
+            node.problem("unknown_table", f"a mapping has no table {table!r}")
+        return self._of(tuple(sorted(expression.names)), lambda number, cells: _decimal(expression, cells))
 
     def check(self, columns: list[str], name: str) -> None:
         missing = sorted(self.columns - set(columns))
@@ -146,16 +164,14 @@ class LineMapping:
         """One line to an event or a refusal that names the line."""
         where = f"line {number}"
         try:
-            attributes = {
-                "specversion": "1.0", "source": self._source(number, cells), "type": self._kind(number, cells),
-                "id": self._id(number, cells), "time": self._time(number, cells), "subject": self._subject(number, cells),
-                "data": {key: value for key, cell in self._data.items() if (value := cell(number, cells)) is not None},
-            }  # fmt: skip
-        except (ValueError, KeyError, ArithmeticError, AttributeError, LedgerError) as error:
-            return Line(number, cells, Refusal("bad_line", f"a cell cannot be read: {error}", "mend the line and import again", where))
+            attributes = {name: cell.read(name, number, cells) for name, cell in self._attributes.items()}
+            data = {name: cell.read(f"data.{name}", number, cells) for name, cell in self._data.items()}
+        except Refused as error:
+            return Line(number, cells, error.refusal)
         if attributes["subject"] is None and self._names_subject:
             hint = "a line without it belongs to nobody; add it and import again"
             return Line(number, cells, Refusal("subject_missing", "the line names no partner", hint, where))
+        attributes["data"] = {name: value for name, value in data.items() if value is not None}
         made = decode({key: value for key, value in attributes.items() if value is not None})
         if isinstance(made, Refusal):
             made = Refusal(made.code, made.reason, made.hint, f"{where}: {made.where}".rstrip(": "))
@@ -193,11 +209,21 @@ def _decimal(expression: Expression, cells: Mapping[str, str]) -> str:
     return f"{sign}{digits[:-9]}" + (f".{decimals}" if decimals else "") if scaled else "0"
 
 
-def _utc(written: str, zone: str) -> str:
+def _local(column: str, zone: Node) -> Callable[[int, Mapping[str, str]], str | None]:
     """A local time of a zone as UTC; a doubled wall time means the first."""
-    if written.endswith("Z"):
-        return text(parse(written))
-    return text(from_datetime(datetime.fromisoformat(written).replace(tzinfo=zone_of(zone), fold=0)))
+    name = zone.scalar()
+    try:
+        zone_of(name)
+    except (KeyError, ValueError, OSError):
+        zone.problem("unknown_zone", f"{name!r} is no time zone", hint="such as Europe/London")
+
+    def utc(number: int, cells: Mapping[str, str]) -> str:
+        written = cells[column].strip()
+        if written.endswith("Z"):
+            return text(parse(written))
+        return text(from_datetime(datetime.fromisoformat(written).replace(tzinfo=zone_of(name), fold=0)))
+
+    return utc
 
 
 def read(mapping: LineMapping, stream: IO[str], name: str, progress: Callable[[int], None] = lambda n: None) -> list[Line]:

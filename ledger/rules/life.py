@@ -122,8 +122,11 @@ class Life:
         return sorted(found)
 
     def foresee(self, at: Instant) -> Life:
-        """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds."""
-        seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at]
+        """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds.
+
+        What is known to have been reversed never happened, whenever it was reversed.
+        """
+        seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at or s.event.kind == "event.reversed.v1"]
         return Life(seen, self.force, now=at)
 
     @cached_property

@@ -32,7 +32,7 @@ def instants_of(oracle: Oracle, life: Life) -> list[Instant]:
     """Every edge of either side, just before it and just after."""
     last = oracle.horizon()
     edges = {*oracle.candidates(last), *life.edges(BEGINNING, last)}
-    first = min(each.event.effective_at for each in oracle.known)
+    first = min((each.event.effective_at for each in oracle.known), default=0)
     return sorted({at + step for at in edges for step in (-1, 0, 1) if first - 2 <= at})
 
 

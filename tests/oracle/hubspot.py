@@ -7,10 +7,12 @@ anything could change. Nothing is shared with the sweep, the presence of facts, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 from ledger.events.envelope import Sealed
 from ledger.instants import DAY, FOREVER, Instant, Span, from_datetime, parse, plus, to_datetime
@@ -81,7 +83,7 @@ class State:
             case "points.managed.v1":
                 self.managed[data.client] = sealed
             case "points.adjusted.v1":
-                self.adjusted.append((data.measure, Fraction(data.points), parse(data.until) if data.until else FOREVER))
+                self.adjusted.append((data.measure, Fraction(data.points), _adjusted_until(data, at)))
             case "certification.earned.v1":
                 self._earn(data.person, data.code, at, parse(data.valid_until) if data.valid_until else FOREVER)
             case "certification.expired.v1":
@@ -109,6 +111,22 @@ class State:
         self.certificates[person, code] = max(running, until) if running > at else until
 
 
+Answer = TypeVar("Answer", bound=Callable[..., Any])
+
+
+def once(ask: Answer) -> Answer:
+    """An answer is a function of the events and the question, so it is worked out once for each question."""
+
+    @wraps(ask)
+    def told(oracle: Oracle, *question: Any) -> Any:
+        key = (ask.__name__, *[each.position if isinstance(each, Sealed) else each for each in question])
+        if key not in oracle._told:
+            oracle._told[key] = ask(oracle, *question)
+        return oracle._told[key]
+
+    return told  # type: ignore[return-value]
+
+
 class Oracle:
     """One partner. `rules` are the books in force, or the one that was named; `now` is set in a forecast."""
 
@@ -117,12 +135,12 @@ class Oracle:
         self.events = unreversed(events)
         self.sales = [each for each in self.events if each.event.kind == "points.sold.v1"]
         self.rules, self.now = rules, now
-        self._values: dict[Instant, dict[str, Fraction]] = {}
-        self._risky: dict[Instant, bool] = {}
-        self._ahead: dict[Instant, Oracle] = {}
+        self.losses = [each for each in self.events if each.event.kind == "points.lost.v1"]
+        self._told: dict[tuple[Any, ...], Any] = {}
 
     # --- one instant -------------------------------------------------------------------------------------------------------
 
+    @once
     def state(self, at: Instant) -> State:
         state = State()
         for sealed in self.events:
@@ -130,12 +148,8 @@ class Oracle:
                 state.take(sealed)
         return state
 
+    @once
     def values(self, at: Instant) -> dict[str, Fraction]:
-        if at not in self._values:
-            self._values[at] = self._count(at)
-        return self._values[at]
-
-    def _count(self, at: Instant) -> dict[str, Fraction]:
         rules, state = in_force(self.rules, at), self.state(at)
         valid = [key for key, until in state.certificates.items() if at < until and key[0] in state.links]
         managed = self._managed_clients(state, at)
@@ -176,13 +190,14 @@ class Oracle:
             return False
         return data.with_deal or rules.deals_only_from is None or sale.event.effective_at < rules.deals_only_from
 
+    @once
     def end(self, sale: Sealed) -> Instant:
         """Twelve months later; with the sale that a credit takes back; or on the day the subscription is lost."""
         end = plus(sale.event.effective_at, YEAR)
         if Fraction(sale.event.data.amount) < 0:
             taken = self.taken(sale)
             end = end if taken is None else self.end(taken)
-        return min([end, *[loss.event.effective_at for loss in self.events if loss.event.kind == "points.lost.v1" and _loses(loss, sale)]])
+        return min([end, *self._lost_at(sale)])
 
     def taken(self, credit: Sealed) -> Sealed | None:
         """The sale that a negative one takes back: the one it names, else the latest of that line to that client."""
@@ -205,6 +220,7 @@ class Oracle:
         first = min((each.event.effective_at for each in self._line(sale) if Fraction(each.event.data.amount) >= 0), default=FOREVER)
         return min(first, sale.event.effective_at)
 
+    @once
     def worth(self, sale: Sealed, rules: Rules) -> Fraction:
         data, at = sale.event.data, sale.event.effective_at
         share = Fraction(data.amount) / _per(rules, data.currency, at)
@@ -236,16 +252,21 @@ class Oracle:
         clients = sold_to | set(managed)
         return [value for (metric, client), value in state.metrics.items() if metric == "apps_used" and client in clients]
 
+    @once
     def _left(self, sale: Sealed) -> Instant:
-        losses = [loss.event.effective_at for loss in self.events if loss.event.kind == "points.lost.v1" and _loses(loss, sale)]
-        return min([plus(sale.event.effective_at, YEAR), *losses])
+        return min([plus(sale.event.effective_at, YEAR), *self._lost_at(sale)])
+
+    def _lost_at(self, sale: Sealed) -> list[Instant]:
+        return [loss.event.effective_at for loss in self.losses if _loses(loss, sale)]
 
     # --- performance tier ------------------------------------------------------------------------------------------------------
 
+    @once
     def exempt(self, at: Instant) -> set[str]:
         granted = [grant.event.data for grant, until in self.state(at).overrides.values() if at < until]
         return {data.requirement for data in granted if data.requirement}
 
+    @once
     def failing(self, tier: str, at: Instant) -> list[str]:
         """The requirements of a tier that are not met, in the order of the sheet; a tier the book does not have is not met."""
         rules, values, exempt = in_force(self.rules, at), self.values(at), self.exempt(at)
@@ -260,6 +281,7 @@ class Oracle:
                 found.append(name)
         return found
 
+    @once
     def performance(self, at: Instant) -> str | None:
         met = [tier for tier in in_force(self.rules, at).tiers if not self.failing(tier, at)]
         return met[-1] if met else None
@@ -273,6 +295,7 @@ class Oracle:
         held = [self.walked(at), *[tier for tier in granted if tier in rules.tiers]]
         return max(held, key=rules.rank)
 
+    @once
     def walked(self, at: Instant) -> str | None:
         """Through the checkpoints and the borders of the books, from the first event on."""
         tier: str | None = None
@@ -312,12 +335,11 @@ class Oracle:
 
     # --- what could be foreseen ------------------------------------------------------------------------------------------------
 
+    @once
     def foresee(self, at: Instant) -> Oracle:
         """Only what had happened or had been recorded; what was reversed is known to be no fact."""
-        if at not in self._ahead:
-            cut = [each for each in self.events if min(each.event.effective_at, each.recorded_at) <= at]
-            self._ahead[at] = Oracle(cut, self.rules, now=at)
-        return self._ahead[at]
+        cut = [each for each in self.events if min(each.event.effective_at, each.recorded_at) <= at]
+        return Oracle(cut, self.rules, now=at)
 
     def candidates(self, until: Instant) -> list[Instant]:
         """Every instant up to `until` at which anything could change, and then some."""
@@ -338,12 +360,8 @@ class Oracle:
         """Two reviews after the last thing that is known to happen."""
         return plus(max(self._turns(), default=0), Span(months=14))
 
+    @once
     def at_risk(self, at: Instant) -> bool:
-        if at not in self._risky:
-            self._risky[at] = self._endangered(at)
-        return self._risky[at]
-
-    def _endangered(self, at: Instant) -> bool:
         held = self.credited(at)
         if held is None:
             return False
@@ -387,6 +405,13 @@ class Oracle:
         return failing
 
 
+def _adjusted_until(data: Any, at: Instant) -> Instant:
+    """As long as it says; else sold points count for twelve months, managed ones until something else is said."""
+    if data.until:
+        return parse(data.until)
+    return FOREVER if data.measure.startswith("managed") else plus(at, YEAR)
+
+
 def _loses(loss: Sealed, sale: Sealed) -> bool:
     """A loss ends the lots that had begun before it: the one it names, or all of the client (and line)."""
     data, sold = loss.event.data, sale.event
@@ -415,6 +440,7 @@ def _median(values: list[Fraction]) -> Fraction:
     return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
 
 
+@lru_cache(maxsize=4096)
 def checkpoints(since: Instant, until: Instant) -> list[Instant]:
     """The fifteenths, 00:00, from the month of `since` on."""
     when, found = to_datetime(since), []
