@@ -38,7 +38,7 @@ from eventsourcing.sqlite import (
 )
 
 from ledger.errors import LogError, NotFound, Refusal
-from ledger.events.envelope import Sealed, decode
+from ledger.events.envelope import Sealed, decode, read
 from ledger.instants import BEGINNING, Instant
 
 FORMAT = 1
@@ -415,7 +415,7 @@ class Log:
 
 
 def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
-    event = decode(state[_STATE_BODY:])
+    event = read(state[_STATE_BODY:])
     if isinstance(event, Refusal):
         raise LogError(f"the event at position {position} cannot be read: {event}", hint="run verify", code="log_damaged")
     recorded_at = int.from_bytes(state[64:72], "big", signed=True)
