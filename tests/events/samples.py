@@ -39,17 +39,29 @@ PLAIN: dict[str, Callable[[Field], Any]] = {
 }
 """By form, a value in it."""
 
+NAMED = {
+    "cause": "crm/deals D-1",
+    "dataschema": "https://example.com/deal.json",
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "tracestate": "vendor=1",
+}
+"""By name, what the form alone does not tell."""
+
+
+def value(field: Field) -> Any:
+    return NAMED.get(field.name) or PLAIN[field.form.name](field)
+
 
 def minimal(kind: str) -> dict[str, Any]:
     """What must be stated, and no more."""
-    data = {name: PLAIN[field.form.name](field) for name, field in fields(CATALOGUE[kind]).items() if field.required}
+    data = {name: value(field) for name, field in fields(CATALOGUE[kind]).items() if field.required}
     return {"specversion": "1.0", "id": "1", "source": "crm/deals", "type": kind, "time": "2024-03-01T00:00:00Z", "data": data}
 
 
 def full(kind: str) -> dict[str, Any]:
     """Everything that can be stated, nothing as it is by default."""
-    attributes = {name: PLAIN[field.form.name](field) for name, field in fields(EVENTS[kind]).items() if name != "data"}
-    data = {name: PLAIN[field.form.name](field) for name, field in fields(CATALOGUE[kind]).items()}
+    attributes = {name: value(field) for name, field in fields(EVENTS[kind]).items() if name != "data"}
+    data = {name: value(field) for name, field in fields(CATALOGUE[kind]).items()}
     return attributes | {"type": kind, "time": "2024-03-01T12:30:15.25+01:00", "recordedtime": "2024-03-02T00:00:00Z", "data": data}
 
 
