@@ -80,14 +80,14 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=2000), Form("te
 Document = Annotated[str, StringConstraints(min_length=1, max_length=500_000), Form("document", "1 to 500,000 characters")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Form("hash", "SHA-256 as 64 of 0-9 a-f")]
 Count = Annotated[int, Bounded(ge=0, le=1_000_000_000), Form("count", "a whole number from 0 to 1,000,000,000, without quotes")]
-Share = Annotated[int, Bounded(ge=-1_000_000, le=1_000_000), Form("number", "a whole number, without quotes")]
+Share = Annotated[int, Bounded(ge=-1_000_000, le=1_000_000), Form("number", "a whole number from -1,000,000 to 1,000,000, without quotes")]
 Year = Annotated[int, Bounded(ge=1990, le=2199), Form("year", "a whole number from 1990 to 2199, without quotes")]
 Flag = Annotated[bool, Form("flag", "true or false, without quotes")]
 Version = Annotated[str, StringConstraints(pattern=r"^1\.0$"), Form("version", 'the ledger reads CloudEvents "1.0"', "wrong_specversion")]
 ContentType = Annotated[
     str, StringConstraints(pattern=r"^application/json$"), Form("content type", "send application/json", "wrong_content_type")
 ]
-KindName = Annotated[str, Form("kind", "a dotted name of the catalogue such as points.sold.v1")]
+KindName = Annotated[str, Form("kind", "a dotted name of the catalogue such as points.sold.v1", "unknown_kind")]
 
 
 class Model(BaseModel):

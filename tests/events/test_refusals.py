@@ -82,7 +82,7 @@ TABLE: list[tuple[bytes, str, str, str, str]] = [
     (sale(type="points.sold.v2"), "unknown_kind", "type", '"points.sold.v2" is no kind of event',
      "did you mean points.sold.v1 or points.lost.v1 or points.adjusted.v1?"),
     (sale(type="zzz"), "unknown_kind", "type", '"zzz" is no kind of event', "see the catalogue of events"),
-    (sale(type=None), "wrong_type", "type", "null is not a kind", "a dotted name of the catalogue such as points.sold.v1"),
+    (sale(type=None), "unknown_kind", "type", "null is not a kind", "a dotted name of the catalogue such as points.sold.v1"),
     (b"", "not_json", "", "this is not JSON: EOF while parsing a value at line 1 column 0", "one CloudEvent as a JSON object in UTF-8"),
     (b"id=1", "not_json", "", "this is not JSON: expected value at line 1 column 1", "one CloudEvent as a JSON object in UTF-8"),
     (b"[{}]", "not_an_object", "", "[{}] is not a JSON object", "one CloudEvent in structured JSON"),
