@@ -143,7 +143,7 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @output
     @click.option("--as-of", help="When in business: a date or moment; default now.")
-    @click.option("--known-at", help="As known when: a bare number is a position of the log, anything else a date; default all that is known.")
+    @click.option("--known-at", help="As known when: a bare number is a position, anything else a date; default all that is known.")
     @click.option("--rulebook", help="A rulebook for the whole history, e.g. points-2024 (or points-2024@Europe/London).")
     @click.option("--programme", help="The programme, where the partner is in several.")
     @click.pass_obj

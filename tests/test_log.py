@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from tests.conformance.log_contract import NOON, LogContract, claim, copied
 
 sys.modules.setdefault("eventsourcing.cipher", SimpleNamespace(AESCipher=None))  # type: ignore[arg-type]  # needs a package that no recorder uses

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +86,7 @@ def test_timeline_is_consecutive_covers_and_equals_the_oracle(history: list[Seal
     since, until = min(each.event.effective_at for each in history) - 5, oracle.horizon()
     intervals = timeline(life, since, until)
     assert intervals[0].start == since and intervals[-1].end == until
-    assert all(a.end == b.start for a, b in zip(intervals, intervals[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(intervals))
     assert all(each.start < each.end for each in intervals)
     for at in [at for at in oracle.candidates(until - 1) if at >= since]:
         within = next(each for each in intervals if each.start <= at < each.end)

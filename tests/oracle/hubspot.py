@@ -324,7 +324,7 @@ class Oracle:
         rules = in_force(self.rules, review)
         if self.values(review)["certified"] < 1 and "certified" not in self.exempt(review):
             return None, None
-        window = [review_point for review_point in window_of(review)]
+        window = list(window_of(review))
         if tier is None or any(in_force(self.rules, c).rank(self.performance(c)) >= in_force(self.rules, c).rank(tier) for c in window
                                if tier in in_force(self.rules, c).tiers):  # fmt: skip
             return tier, gained
