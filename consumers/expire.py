@@ -51,7 +51,7 @@ def _announcements(partner: str, life: Life, until: Instant) -> Iterator[Event]:
         for measure in point_measures(performance.book):
             if measure.presence.span is None:
                 continue
-            for present in performance.reading.presents(measure):
+            for present in performance.presents(measure):
                 last = min(until, performance.until - 1)
                 if performance.since <= present.end <= last and present.end != present.fact.end and present.start < present.end:
                     ended[present.end, measure.name].append(present)

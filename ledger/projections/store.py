@@ -193,7 +193,7 @@ def _lot_rows(partner: str, programme: str, life: Life) -> Iterator[tuple[Any, .
     """The lots of each rulebook in its time of force, exactly and in whole micro-points."""
     for performance in life.performances:
         for measure in point_measures(performance.book):
-            for present in performance.reading.presents(measure):
+            for present in performance.presents(measure):
                 since, until = max(present.start, performance.since), min(present.end, performance.until)
                 if since < until and present.error is None:
                     value = present.value

@@ -8,6 +8,7 @@ knows no facts and no tables: names and lookups are asked of a scope.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,8 +16,12 @@ from typing import Protocol
 
 from ledger.errors import RulebookError
 from ledger.rules.reasons import Reason, Value, key_text
+from ledger.rules.yaml_nodes import exact
 
 Test = Callable[["Scope"], Value]
+
+LENGTH, DEPTH = 2_000, 60
+"""The longest expression, and how deep its operations may lie in each other: what is longer is better told as several numbers."""
 
 
 class Scope(Protocol):
@@ -56,13 +61,15 @@ class Expression:
     def comparison(self) -> tuple[Expression, str, Expression] | None:
         """`left >= right` as its parts, for progress and for what is missing; None for any other shape."""
         match self.tree:
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE_NAMES:
                 return _part(left, self.source), _COMPARE_NAMES[type(op)], _part(right, self.source)
         return None
 
     def literal(self, node: ast.Constant) -> Fraction:
         """A number of this expression exactly as it is written."""
-        return Fraction(_source(node, self.source))
+        number = _constant(node, self.source)
+        assert isinstance(number, Fraction)
+        return number
 
     def constant(self) -> Fraction | None:
         """The number that the text is, or None where it depends on anything."""
@@ -137,11 +144,28 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
 
 def parse(text: str) -> Expression:
     """Compile one expression. Raises ExpressionError with what is not allowed."""
+    text = text.strip()
+    if len(text) > LENGTH:
+        raise ExpressionError(f"an expression of {len(text)} characters is too long", hint=f"at most {LENGTH}: split it into numbers")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice about Python
+            tree = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise ExpressionError(f"{text!r} is not an expression: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"{text!r} is not an expression: {error}") from None
-    return _part(tree, text.strip())
+    if _depth(tree) > DEPTH:
+        raise ExpressionError("the operations of an expression lie too deep in each other", hint="split it into numbers")
+    return _part(tree, text)
+
+
+def _depth(tree: ast.expr) -> int:
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return depth
 
 
 def _part(tree: ast.expr, text: str) -> Expression:
@@ -186,10 +210,10 @@ def _constant(node: ast.Constant, text: str) -> Value:
         case bool():
             return node.value
         case int() | float():
-            try:
-                return Fraction(_source(node, text))
-            except ValueError:
-                raise _refuse(node, text) from None
+            number = exact(_source(node, text))
+            if number is None:
+                raise _refuse(node, text)
+            return number
         case str():
             return node.value
         case _:

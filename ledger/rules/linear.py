@@ -43,8 +43,24 @@ class Linear:
                 return total != self.bound
 
 
+_Form = tuple[tuple[tuple[int, int], ...], str, Fraction]
+_FORMS: dict[tuple[str, str], _Form | None] = {}
+_FORMS_MAX = 10_000
+
+
 def linear(test: Expression, book: Book, unit: int) -> Linear | None:
     """The integer form of a comparison, or None where it is not linear in the measures."""
+    known = book.hash, test.text
+    if known not in _FORMS:
+        if len(_FORMS) >= _FORMS_MAX:
+            _FORMS.clear()
+        _FORMS[known] = _form(test, book)
+    form = _FORMS[known]
+    return None if form is None else Linear(form[0], form[1], int(form[2] * unit))
+
+
+def _form(test: Expression, book: Book) -> _Form | None:
+    """Whole weights, the comparison, and the bound in whole points."""
     parts = test.comparison()
     if parts is None:
         return None
@@ -54,9 +70,8 @@ def linear(test: Expression, book: Book, unit: int) -> Linear | None:
     if terms is None:
         return None
     scale = lcm(*[weight.denominator for weight in terms.values()])
-    bound = -terms.pop(None, Fraction(0)) * scale * unit
-    weights = tuple((place, int(weight * scale)) for place, weight in terms.items() if place is not None)
-    return Linear(weights, op, int(bound))
+    bound = -terms.pop(None, Fraction(0)) * scale
+    return tuple((place, int(weight * scale)) for place, weight in terms.items() if place is not None), op, bound
 
 
 def _minus(a: Terms | None, b: Terms | None) -> Terms | None:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from ledger.errors import Unpriced
-from ledger.instants import FOREVER, Instant, Span, parse, plus, text
+from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, text
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
 from ledger.rules.facts import FACTS, Fact, Facts, Key
 from ledger.rules.reasons import Reason, Value, key_text
@@ -55,17 +55,26 @@ class Reading:
         self._stated: dict[str, dict[Key, tuple[list[Instant], list[Fact]]]] = {}
         self._factors: dict[tuple[object, ...], Worth] = {}
         self._presents: dict[str, list[Present]] = {}
+        self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
 
     def presents(self, measure: Measure) -> list[Present]:
         """Every stay of every fact in the measure, each worth what it is worth."""
         known = self._presents.get(measure.name)
         if known is None:
-            known = self._presents[measure.name] = list(self._find(measure))
+            known = self._presents[measure.name] = list(self._find(measure, BEGINNING, FOREVER))
         return known
 
-    def _find(self, measure: Measure) -> Iterator[Present]:
+    def within(self, measure: Measure, since: Instant, until: Instant) -> list[Present]:
+        """The stays that reach into [since, until); what lies outside is not priced."""
+        known = self._within.get((measure.name, since, until))
+        if known is None:
+            known = self._within[measure.name, since, until] = list(self._find(measure, since, until))
+        return known
+
+    def _find(self, measure: Measure, since: Instant, until: Instant) -> Iterator[Present]:
         for fact, start, end in self._stays(measure.presence):
-            yield from self._priced(measure, fact, start, end)
+            if end > since and start < until:
+                yield from self._priced(measure, fact, start, end)
         if measure.aggregate == "sum":
             yield from self._stated_points(measure)
 

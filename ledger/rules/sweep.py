@@ -47,6 +47,10 @@ class Performance:
     def book(self) -> Book:
         return self.reading.book
 
+    def presents(self, measure: Measure) -> list[Present]:
+        """The stays in a measure that reach into the time of force."""
+        return self.reading.within(measure, self.since, self.until)
+
     def index(self, at: Instant) -> int:
         """The state at an instant; -1 before the first."""
         return bisect_right(self.instants, at) - 1
@@ -225,7 +229,7 @@ def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER
     stays = [
         (i, present)
         for i, measure in enumerate(reading.book.measures.values())
-        for present in reading.presents(measure)
+        for present in performance.presents(measure)
         if present.end > since and present.start < until and present.start < present.end
     ]
     for _, present in stays:

@@ -98,7 +98,7 @@ def _beginning(performances: Sequence[Performance]) -> Instant | None:
         present.start
         for performance in performances
         for measure in performance.book.measures.values()
-        for present in performance.reading.presents(measure)
+        for present in performance.presents(measure)
     ]
     return min(firsts, default=None)
 

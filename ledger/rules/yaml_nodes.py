@@ -1,15 +1,26 @@
-"""YAML with line numbers, every scalar as text. It knows nothing of rulebooks; mistakes are collected, not raised one by one."""
+"""YAML with line numbers, every scalar as text. It knows nothing of rulebooks; mistakes are collected, not raised one by one.
+
+Only plain maps, lists and texts are read: an alias can make a small file endless, so there are none, and nesting has an end.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import yaml
+from yaml.composer import ComposerError
 
 from ledger.errors import RulebookError
 
 ERROR, WARNING = "error", "warning"
+DEPTH = 40
+"""How deep values may lie in each other; the deepest rulebook that ships has 9."""
+
+_EXACT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:/[0-9]{1,30})?")
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "seq", "map")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,15 @@ class Problems:
 
     def raise_if_any(self) -> None:
         if self.errors:
-            raise RulebookProblems(self.name, sorted(self.errors, key=lambda problem: problem.line))
+            raise RulebookProblems(self.name, sorted(dict.fromkeys(self.errors), key=lambda problem: problem.line))
+
+
+def exact(written: str) -> Fraction | None:
+    """A number as people write it (3, -1.5, 20/3), exactly; None for anything else."""
+    if _EXACT.fullmatch(written) is None or re.search(r"/0+$", written):
+        return None
+    over, _, under = written.partition("/")
+    return Fraction(over) / Fraction(under or 1)
 
 
 class Node:
@@ -59,7 +78,7 @@ class Node:
         self._problems = problems
         self.line: int = node.start_mark.line + 1 if node.start_mark else 0
         self.assumed = assumed or node.tag == "!assumed"
-        if node.tag.startswith("!") and node.tag not in ("!assumed", "!"):
+        if node.tag not in ("!assumed", "!") and node.tag not in _PLAIN_TAGS:
             self.problem("unknown_tag", f"{node.tag} is not known", hint="the one tag is !assumed")
         self._children = self._read_children()
 
@@ -67,8 +86,11 @@ class Node:
         children: dict[str, Node] = {}
         if isinstance(self._node, yaml.MappingNode):
             for key, value in self._node.value:
-                name = key.value if isinstance(key, yaml.ScalarNode) else ""
                 child = Node(value, self._problems, assumed=self.assumed)
+                if not isinstance(key, yaml.ScalarNode) or not key.value or key.tag == "!assumed":
+                    child.problem("bad_key", "a key is a plain text", hint="!assumed stands before the value, after the colon")
+                    continue
+                name = key.value
                 if name in children:
                     child.problem("key_twice", f"{name!r} is written twice")
                 children[name] = child
@@ -132,16 +154,58 @@ class Node:
         return [part.plain() for part in self.parts()] if self.is_list else self.scalar()
 
 
-def compose(text: str, problems: Problems) -> Node | None:
-    """The root node, or None with the mistake collected."""
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases, and nesting without end, before they cost anything."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise ComposerError(None, None, "an alias (*name) is not read here; write the value again", self.peek_event().start_mark)
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise ComposerError(None, None, f"values lie more than {DEPTH} deep in each other", self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _decoded(source: str | bytes, problems: Problems) -> str | None:
+    if isinstance(source, str):
+        return source
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = source[: error.start].count(b"\n") + 1
+        problems.errors.append(Problem(line, "not_utf8", f"byte {error.start + 1} of the file is not UTF-8"))
+        return None
+
+
+def compose(source: str | bytes, problems: Problems) -> Node | None:
+    """The root node, or None with the mistake collected."""
+    text = _decoded(source, problems)
+    if text is None:
+        return None
+    try:
+        root = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        problems.errors.append(Problem(line, "not_yaml", f"not YAML: {getattr(error, 'problem', None) or error}"))
+        problems.errors.append(Problem(_line_of(error, text), "not_yaml", f"not YAML: {_what(error)}"))
         return None
     if not isinstance(root, yaml.MappingNode):
         problems.errors.append(Problem(1, "not_a_map", "a map of keys and values is expected"))
         return None
     return Node(root, problems)
+
+
+def _line_of(error: Exception, text: str) -> int:
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return int(mark.line) + 1
+    place = getattr(error, "position", None)  # of a character that YAML does not take
+    return text.count("\n", 0, place) + 1 if isinstance(place, int) else 1
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"the character U+{error.character:04X} is not allowed"
+    return getattr(error, "problem", None) or str(error)
