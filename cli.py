@@ -723,10 +723,11 @@ def rules_lint(files: tuple[Path, ...]) -> None:
 
 @rules.command("test")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--book", "drafts", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A rulebook to try.")
 @click.pass_obj
-def rules_test(settings: Settings, paths: tuple[Path, ...]) -> None:
+def rules_test(settings: Settings, paths: tuple[Path, ...], drafts: tuple[Path, ...]) -> None:
     """Run golden cases (files, or folders of them); default those that ship. Exits 1 with the differences."""
-    library = _library(settings)
+    library = _with(_library(settings), [books.load(draft.read_text("utf-8"), name=draft.name) for draft in drafts])
     files = [file for path in paths or (Path(books.__file__).parent / "books",) for file in _golden_files(path)]
     cases = expectations = failed = 0
     for file in files:
@@ -747,6 +748,12 @@ def _golden_files(path: Path) -> list[Path]:
     return [file for file in inside if file.parent.name == "golden"] or inside
 
 
+def _with(library: Library, drafts: list[books.Book]) -> Library:
+    """The rulebooks at hand, and drafts in place of those of the same name."""
+    named = {draft.name for draft in drafts}
+    return Library(books=[*(book for book in library.books() if book.name not in named), *drafts]) if drafts else library
+
+
 @rules.command("publish")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--author", required=True)
@@ -759,7 +766,7 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
     for problem in errors:
         click.echo(f"{file}: {problem}")
     book = books.load(written, name=file.name)
-    known = Library(books=[*(b for b in _library(settings).books() if b.name != book.name), book])
+    known = _with(_library(settings), [book])
     failed = [m for path in cases for f in _golden_files(path) for m in golden.run(f.read_text("utf-8"), str(f), known).mismatches]
     for mismatch in failed:
         click.echo(str(mismatch))

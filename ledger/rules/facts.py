@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from ledger.events.envelope import Sealed
@@ -71,8 +72,14 @@ class Fact:
         """A field as a rulebook sees it: numbers as exact fractions, nothing as the empty text."""
         value = getattr(self.data, name, None)
         if FACTS[self.kind].fields.get(name) == NUMBER:
-            return Fraction(value if value is not None else 0)
+            return _number(value if value is not None else 0)
         return "" if value is None else value
+
+
+@lru_cache(maxsize=65_536)
+def _number(written: str | int) -> Fraction:
+    """Reading a decimal text costs more than all that is done with it; a fact is asked for it by every rulebook."""
+    return Fraction(written)
 
 
 def _kind(name: str, key: str = "", **fields: str) -> FactKind:
