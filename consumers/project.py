@@ -1,7 +1,7 @@
 """The projection station: takes messages from the bus and brings the read models up to them.
 
 1 poll, 2 apply each partner that they touch, 3 mark the position, in one transaction with the rows. A redelivered message changes
-nothing: a partner's rows are a function of its events.
+nothing: a partner's rows are a function of its events, and the mark never goes back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Project:
             return 0
         republished = any(s.event.kind == "rulebook.published.v1" for s in found)
         touched = self._history.partners() if republished else _partners(s.stream for s in found)
-        self._apply(touched, max(s.position for s in found), progress)
+        self._apply(touched, max(self._store.position(), *[s.position for s in found]), progress)
         return len(found)
 
     def _apply(self, partners: list[str], position: int, progress: Callable[[int, int], None]) -> None:
