@@ -6,18 +6,21 @@ value marks what no owner published; whatever rests on it says so.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 from hashlib import sha256
+from keyword import iskeyword
 from typing import Any
 
 from ledger import instants
 from ledger.instants import BEGINNING, Instant, Span
 from ledger.rules.expressions import Expression, ExpressionError, parse
-from ledger.rules.yaml_nodes import Node, Problem, Problems, compose
+from ledger.rules.yaml_nodes import Node, Problem, Problems, compose, exact
 
 LANGUAGE = 1
+LONGEST = Span(months=1200)
 AGGREGATES = ("sum", "count", "distinct", "median")
 NO_TIER = "none"
 
@@ -176,6 +179,9 @@ class Book:
     status: Status
     acts_on: dict[str, str]
     shown: tuple[str, ...]
+    lines: dict[str, int]
+    """Where each key of the top stands in the text."""
+
     label: str = ""
     ranks: dict[str, int] = field(default_factory=dict)
 
@@ -194,11 +200,11 @@ def hash_of(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def load(text: str, *, name: str = "rulebook") -> Book:
+def load(text: str | bytes, *, name: str = "rulebook") -> Book:
     """Read a rulebook. Raises RulebookProblems with every mistake of form, each with its line."""
     problems = Problems(name)
     root = compose(text, problems)
-    book = _book(root, text, problems) if root is not None else None
+    book = _book(root, text if isinstance(text, str) else text.decode(), problems) if root is not None else None
     problems.raise_if_any()
     assert book is not None
     return book
@@ -213,7 +219,13 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
     for required in ("book", "programme", "effective", "language", "measures", "status"):
         if root.get(required) is None:
             root.problem("missing_key", f"a rulebook needs {required!r}")
-    language = _whole(root.get("language"), 0)
+    for part in ("derive", "tables", "measures", "numbers"):
+        _check_names(root, part)
+    for part, form in _NAMES.items():
+        node = root.get(part)
+        if node is not None and not form.fullmatch(node.scalar()):
+            node.problem("bad_name", f"{part}: {node.scalar()!r} is no name", hint="letters, digits and _ . + / -, e.g. acme/points-2024")
+    language = _whole(root.get("language"), LANGUAGE)
     if language > LANGUAGE:
         (root.get("language") or root).problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
     tiers = tuple(_tier(key, node) for key, node in root.items("tiers"))
@@ -234,30 +246,45 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         status=_status(root.get("status")),
         acts_on=_acts_on(root.get("overrides")),
         shown=tuple(node.scalar() for node in root.list("show")),
+        lines={key: node.line for key, node in root.entries()},
         label=root.text("label"),
         ranks={tier.name: rank for rank, tier in enumerate(tiers, start=1)},
     )
     return book if not problems.errors else None
 
 
+_NAMES = {"book": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,99}"), "programme": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,99}")}
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def _check_names(root: Node, part: str) -> None:
+    """What an expression is to read has a name that an expression can write."""
+    for name, node in root.items(part):
+        if not _WORD.fullmatch(name) or iskeyword(name) or name in ("min", "max"):
+            node.problem("bad_name", f"{name!r} cannot be read in an expression", hint="letters, digits and _, and no word of the language")
+
+
 def _day(node: Node | None, default: Instant) -> Instant:
-    if node is None:
-        return default
-    try:
-        return instants.parse(node.scalar())
-    except ValueError as error:
-        node.problem("bad_date", str(error))
-        return default
+    return default if node is None else _key_day(node.scalar(), node, default)
 
 
-def _whole(node: Node | None, default: int) -> int:
+def _whole(node: Node | None, default: int, unit: str = "") -> int:
+    """A whole number from 1, with or without its unit."""
     if node is None:
         return default
-    head = node.scalar().split(" ")[0]
-    if not head.isdecimal():
-        node.problem("bad_number", f"{node.scalar()!r} is not a whole number")
+    found = re.fullmatch(rf"([1-9][0-9]{{0,8}})(?: {unit}s?)?" if unit else r"([1-9][0-9]{0,8})", node.scalar())
+    if found is None:
+        node.problem("bad_number", f"{node.scalar()!r} is not a whole number from 1" + (f" of {unit}s" if unit else ""))
         return default
-    return int(head)
+    return int(found[1])
+
+
+def _flag(node: Node | None) -> bool:
+    if node is None:
+        return False
+    if node.scalar() not in ("true", "false"):
+        node.problem("bad_flag", f"{node.scalar()!r} is neither true nor false")
+    return node.scalar() == "true"
 
 
 def _zone(node: Node | None) -> str:
@@ -272,13 +299,27 @@ def _zone(node: Node | None) -> str:
 
 
 def _span(node: Node | None) -> Span | None:
-    if node is None:
-        return None
+    return None if node is None else _parsed_span(node.scalar(), node)
+
+
+def _parsed_span(written: str, node: Node) -> Span | None:
     try:
-        return Span.parse(node.scalar())
+        span = Span.parse(written)
     except ValueError as error:
         node.problem("bad_span", str(error))
         return None
+    if instants.plus(0, span) > instants.plus(0, LONGEST):
+        node.problem("bad_span", f"{written!r} is longer than a hundred years")
+        return None
+    return span
+
+
+def _lasting(node: Node | None) -> Span | None:
+    """A span in which something is to be there."""
+    span = _span(node)
+    if node is not None and span == Span():
+        node.problem("bad_span", f"{node.scalar()!r}: nothing counts for no time")
+    return span
 
 
 def _span_or(node: Node | None, default: str) -> Span:
@@ -328,12 +369,16 @@ def _table(name: str, node: Node) -> Table:
     return Table(name, on.scalar() if on else None, tuple(dated), frozenset(assumed), node.line, node.text("source"))
 
 
-def _key_day(key: str, node: Node) -> Instant:
+def _key_day(key: str, node: Node, default: Instant = BEGINNING) -> Instant:
     try:
-        return instants.parse(key)
-    except ValueError as error:
+        at = instants.parse(key)
+    except (ValueError, OverflowError) as error:
         node.problem("bad_date", str(error))
-        return BEGINNING
+        return default
+    if not BEGINNING <= at < instants.FOREVER:
+        node.problem("bad_date", f"{key!r} is not within the years 1 to 9999")
+        return default
+    return at
 
 
 def _cells(node: Node, assumed: set[str], path: str) -> Row:
@@ -347,10 +392,8 @@ def _cells(node: Node, assumed: set[str], path: str) -> Row:
 
 
 def _cell(node: Node) -> Fraction | str:
-    try:
-        return Fraction(node.scalar())
-    except ValueError:
-        return node.scalar()
+    number = exact(node.scalar())
+    return node.scalar() if number is None else number
 
 
 def _inherit(before: Row, row: Row) -> Row:
@@ -387,6 +430,10 @@ def _measure(name: str, node: Node) -> Measure:
     if on not in ("at", "now"):
         node.problem("bad_clock", f"{on!r}: a measure's tables are read 'on: at' or 'on: now'")
     what = node.get(aggregate)
+    if aggregate == "count" and what is not None and what.scalar() != "all":
+        what.problem("bad_aggregate", "a count is written 'count: all'", hint="'where' says which facts count")
+    if aggregate in ("count", "distinct") and node.get("times") is not None:
+        node.problem("bad_aggregate", f"measure {name!r}: 'times' weighs a sum or a median, not a {aggregate}")
     return Measure(
         name=name,
         aggregate=aggregate,
@@ -409,11 +456,11 @@ def _presence(node: Node) -> Presence:
     return Presence(
         of=node.text("of"),
         where=_expression(node.get("where")),
-        span=_span(node.get("for")),
+        span=_lasting(node.get("for")),
         after=_span(node.get("after")),
         whiles=_gates(node.get("while")),
         ifs=_gates(node.get("if")),
-        hold=hold is not None and hold.scalar() == "true",
+        hold=_flag(hold),
         until=until.scalar() if until else None,
     )
 
@@ -428,7 +475,10 @@ def _gate(node: Node) -> Gate:
     options = node.get("any")
     if options is not None:
         node.allow("any")
-        return Gate((), None, tuple(_gate(part) for part in options.parts()))
+        parts = tuple(_gate(part) for part in options.parts())
+        if not parts:
+            options.problem("empty_any", "'any' of nothing is never there")
+        return Gate((), None, parts)
     node.allow(*_PRESENCE, "by")
     return Gate(_names(node.get("by")), _presence(node))
 
@@ -442,13 +492,14 @@ def _tier(name: str, node: Node) -> Tier:
     needs = node
     if node.is_map:
         node.allow("needs", "as_printed", "source")
-        as_printed = node.text("as_printed") == "true"
+        as_printed = _flag(node.get("as_printed"))
         source = node.text("source")
         needs = node.get("needs") or node
     parts = [_requirement(part, source) for part in needs.parts()]
     names = [requirement.name for requirement in parts]
-    if len(set(names)) < len(names):
-        node.problem("requirement_twice", f"tier {name!r} names a requirement twice")
+    for i, part in enumerate(parts):
+        if part.name in names[:i]:
+            needs.parts()[i].problem("requirement_twice", f"tier {name!r} asks for {part.name!r} twice")
     if name == NO_TIER:
         node.problem("bad_tier", "'none' is no tier's name: it means no tier")
     return Tier(name, tuple(parts), node.line, as_printed)
@@ -489,6 +540,8 @@ def _status(node: Node | None) -> Status:
         case "membership":
             return _membership(policy)
         case _:
+            if policy.is_map or policy.scalar():
+                policy.allow()
             return Continuous()
 
 
@@ -506,7 +559,7 @@ def _review(node: Node) -> Review:
     return Review(
         day=day,
         reviews=reviews,
-        window=_whole(node.get("window"), 1),
+        window=_whole(node.get("window"), 1, "checkpoint"),
         hold=_span_or(node.get("hold"), "0 days"),
         required=required.scalar() if required else None,
         carry={key: part.scalar() for key, part in node.items("carry")},
@@ -526,28 +579,41 @@ def _month_day(node: Node, day: int) -> tuple[int, int]:
 
 def _membership(node: Node) -> Membership:
     node.allow("renewal", "remind", "next", "test_window", "source")
-    remind = node.list("remind")
-    before = Span.parse(remind[0].scalar().lstrip("-")) if remind else Span(days=15)
-    after = Span.parse(remind[1].scalar()) if len(remind) > 1 else Span(days=23)
-    rows = tuple(_next_row(key, part) for key, part in node.items("next"))
+    before, after = _reminders(node)
+    rows: list[tuple[Instant, str, Span]] = []
+    for key, part in node.items("next"):
+        row = _next_row(key, part)
+        if rows and row[0] <= rows[-1][0]:
+            part.problem("rows_overlap", f"row {key} of 'next' does not begin after the row before it")
+        rows.append(row)
     return Membership(
         renewal=_span_or(node.get("renewal"), "30 days"),
         remind_before=before,
         remind_after=after,
-        next_rows=rows or ((BEGINNING, "anniversary", Span(days=365)),),
+        next_rows=tuple(rows) or ((BEGINNING, "anniversary", Span(days=365)),),
         test_window=_span(node.get("test_window")),
     )
 
 
+def _reminders(node: Node) -> tuple[Span, Span]:
+    """One reminder before the anniversary, one after it: [-15 days, 23 days]."""
+    remind = node.get("remind")
+    before, after = Span(days=15), Span(days=23)
+    if remind is None:
+        return before, after
+    parts = remind.parts()
+    if len(parts) != 2 or not parts[0].scalar().startswith("-") or parts[1].scalar().startswith("-"):
+        remind.problem("bad_reminders", "one span before the anniversary and one after it", hint="e.g. [-15 days, 23 days]")
+        return before, after
+    return _parsed_span(parts[0].scalar().removeprefix("-"), parts[0]) or before, _span(parts[1]) or after
+
+
 def _next_row(key: str, node: Node) -> tuple[Instant, str, Span]:
-    base, _, span = node.scalar().partition(" + ")
-    if base not in ("anniversary", "renewal"):
+    base, plus, span = node.scalar().partition(" + ")
+    if base not in ("anniversary", "renewal") or not plus:
         node.problem("bad_next", f"{node.scalar()!r}: 'anniversary + 365 days' or 'renewal + 365 days'")
-    try:
-        return _key_day(key, node), base, Span.parse(span or "365 days")
-    except ValueError as error:
-        node.problem("bad_span", str(error))
-        return BEGINNING, base, Span(days=365)
+        return _key_day(key, node), "anniversary", Span(days=365)
+    return _key_day(key, node), base, _parsed_span(span, node) or Span(days=365)
 
 
 __all__ = ["Book", "Problem", "hash_of", "load"]

@@ -68,8 +68,8 @@ class Expression:
     def literal(self, node: ast.Constant) -> Fraction:
         """A number of this expression exactly as it is written."""
         number = _constant(node, self.source)
-        assert isinstance(number, Fraction)
-        return number
+        assert not isinstance(number, str)
+        return Fraction(number)
 
     def constant(self) -> Fraction | None:
         """The number that the text is, or None where it depends on anything."""
@@ -155,12 +155,13 @@ def parse(text: str) -> Expression:
         raise ExpressionError(f"{text!r} is not an expression: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"{text!r} is not an expression: {error}") from None
-    if _depth(tree) > DEPTH:
+    if depth_of(tree) > DEPTH:
         raise ExpressionError("the operations of an expression lie too deep in each other", hint="split it into numbers")
     return _part(tree, text)
 
 
-def _depth(tree: ast.expr) -> int:
+def depth_of(tree: ast.expr) -> int:
+    """How many operations lie in each other, at the deepest."""
     depth, level = 0, [tree]
     while level:
         depth += 1

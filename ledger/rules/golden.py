@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ledger.errors import LedgerError, Refusal, RulebookError
+from ledger.errors import LedgerError, NotFound, Refusal, RulebookError
 from ledger.events.envelope import Event, Sealed, decode
-from ledger.instants import Instant, parse, text
+from ledger.instants import BEGINNING, Instant, parse, text
 from ledger.rules.answers import Standing
 from ledger.rules.breakdown import lots
 from ledger.rules.library import Library
-from ledger.rules.life import Life
+from ledger.rules.life import Force, Life
 from ledger.rules.standing import basis, standing
-from ledger.rules.yaml_nodes import Node, Problems, compose
+from ledger.rules.yaml_nodes import Node, Problems, compose, exact
 
 PARTNER = "P-1"
 
@@ -52,7 +52,7 @@ class Outcome:
     mismatches: tuple[Mismatch, ...]
 
 
-def run(source: str, name: str, library: Library) -> Outcome:
+def run(source: str | bytes, name: str, library: Library) -> Outcome:
     """Run every case of a golden file. Raises RulebookProblems where the file is no golden file."""
     problems = Problems(name)
     root = compose(source, problems)
@@ -65,11 +65,13 @@ def run(source: str, name: str, library: Library) -> Outcome:
     checked = 0
     for case in cases:
         case.allow("case", "whose", "note", "events", "ask", "expect", "then")
+        events = _events([*shared, *case.list("events")])
         for ask, expect in _questions(case):
-            answers = _Answers(_events([*shared, *case.list("events")]), root.text("programme"), ask, library)
+            answers = _answers(events, root, ask, library)
             for key, expected in expect.entries():
                 checked += 1
-                found += _compare(name, case, key, expected, answers)
+                if answers is not None:
+                    found += _compare(name, case, key, expected, answers)
     problems.raise_if_any()
     if not checked:
         raise RulebookError(f"{name} expects nothing", hint="a golden file has cases with 'expect'", code="empty_golden")
@@ -78,7 +80,10 @@ def run(source: str, name: str, library: Library) -> Outcome:
 
 def _questions(case: Node) -> Iterator[tuple[Node, Node]]:
     """`ask` and `expect` of the case itself, then those of `then`."""
-    for node in (case, *case.list("then")):
+    then = case.list("then")
+    for node in then:
+        node.allow("ask", "expect")
+    for node in (case, *then):
         ask, expect = node.get("ask"), node.get("expect")
         if ask is not None and expect is not None:
             ask.allow("as_of", "known_at", "rulebook", "goal")
@@ -89,6 +94,9 @@ def _questions(case: Node) -> Iterator[tuple[Node, Node]]:
 
 def _compare(file: str, case: Node, key: str, expected: Node, answers: _Answers) -> Iterator[Mismatch]:
     wanted = expected.plain()
+    if not answers.knows(key):
+        expected.problem("unknown_name", f"{key!r} is no measure or number of {answers.book}, and no other answer", hint=_KNOWN)
+        return
     try:
         found = answers.get(key)
     except LedgerError as error:
@@ -103,10 +111,7 @@ def _equal(wanted: object, found: object) -> bool:
     if isinstance(wanted, list):
         return isinstance(found, list) and len(found) == len(wanted) and all(map(_equal, wanted, found))
     if isinstance(found, Fraction):
-        try:
-            return Fraction(str(wanted)) == found
-        except ValueError:
-            return False
+        return exact(str(wanted)) == found
     return str(wanted) == _shown(found)
 
 
@@ -131,7 +136,7 @@ def _events(nodes: Sequence[Node]) -> list[Sealed]:
         if isinstance(made, Refusal):
             node.problem(made.code, str(made))
             continue
-        recorded = parse(str(fields["recorded"])) if "recorded" in fields else made.effective_at
+        recorded = _instant(node, "recorded") if "recorded" in fields else made.effective_at
         sealed.append(Sealed(position, f"partner/{PARTNER}", position, recorded, b"", b"", made))
     return sealed
 
@@ -143,10 +148,11 @@ _FLAGS = ("exclusive", "with_deal", "trial")
 def _event(fields: dict[str, Any], position: int) -> Event | Refusal:
     data = {key: value for key, value in fields.items() if key not in ("kind", "at", "id", "recorded", "source")}
     for name in _WHOLE:
-        if name in data and str(data[name]).lstrip("-").isdecimal():
-            data[name] = int(data[name])
+        number = exact(str(data[name])) if name in data else None
+        if number is not None and number.denominator == 1:
+            data[name] = int(number)
     for name in _FLAGS:
-        if name in data:
+        if data.get(name) in ("true", "false"):
             data[name] = data[name] == "true"
     return decode(
         {
@@ -160,17 +166,51 @@ def _time(written: str) -> str:
     return f"{written}T00:00:00Z" if len(written) == 10 else written
 
 
+def _instant(node: Node, name: str) -> Instant:
+    try:
+        return parse(node.text(name))
+    except (ValueError, OverflowError) as error:
+        (node.get(name) or node).problem("bad_date", f"{name}: {error}")
+        return BEGINNING
+
+
+def _answers(events: list[Sealed], root: Node, ask: Node, library: Library) -> _Answers | None:
+    """The answers of one question, or None with what is wrong with it collected."""
+    known = ask.get("known_at")
+    position = exact(known.scalar()) if known is not None else Fraction(len(events))
+    if known is not None and (position is None or position.denominator != 1 or not 0 <= position <= len(events)):
+        known.problem("bad_number", f"known_at: {known.scalar()!r} is no position of the {len(events)} events")
+        return None
+    try:
+        as_of = _instant(ask, "as_of")
+        force = library.named(ask.text("rulebook")) if ask.get("rulebook") else library.force(root.text("programme"))
+        return _Answers(events, as_of, int(position or 0), force, ask.text("goal") or None)
+    except NotFound as error:
+        (ask.get("rulebook") or root.get("programme") or ask).problem(error.code, error.what, hint=error.hint)
+        return None
+
+
+_VALUES = ("lots", "error", "performance", "credited", "missing")
+_FUTURE = ("at_risk", "at_risk_since", "at_risk_requirement", "tier_lost_at", "falls_to", "loss_requirement")
+_KNOWN = f"beside measures and numbers: {', '.join((*_VALUES, *_FUTURE))}"
+
+
 class _Answers:
     """What a case may expect, by name: values, tiers, risk, loss, lots."""
 
-    def __init__(self, events: list[Sealed], programme: str, ask: Node, library: Library) -> None:
-        known = int(ask.text("known_at")) if ask.get("known_at") else len(events)
-        rulebook = ask.text("rulebook")
-        force = library.named(rulebook) if rulebook else library.force(programme)
-        self.as_of: Instant = parse(ask.text("as_of"))
-        self.goal = ask.text("goal") or None
+    def __init__(self, events: list[Sealed], as_of: Instant, known: int, force: Sequence[Force], goal: str | None) -> None:
+        self.as_of = as_of
+        self.goal = goal
         self.life = Life([sealed for sealed in events if sealed.position <= known], force)
         self.on = basis(self.life, PARTNER, self.as_of, known)
+
+    @property
+    def book(self) -> str:
+        return self.life.book(self.as_of).name
+
+    def knows(self, key: str) -> bool:
+        book = self.life.book(self.as_of)
+        return key in _VALUES or key in _FUTURE or key in book.measures or key in book.numbers
 
     def get(self, key: str) -> object:
         match key:
@@ -182,7 +222,7 @@ class _Answers:
                 return self.life.tier(self.as_of)
             case "credited":
                 return self.life.credited_tier(self.as_of)
-            case "at_risk" | "at_risk_since" | "at_risk_requirement" | "tier_lost_at" | "falls_to" | "loss_requirement":
+            case _ if key in _FUTURE:
                 return self._future(key, standing(self.life, self.on, goal=self.goal))
             case "missing":
                 return self._missing()

@@ -6,86 +6,252 @@ import ast
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ledger.rules.book import Book, Gate, Presence, Review, Tier, load
-from ledger.rules.expressions import Expression
-from ledger.rules.facts import FACTS, TEXT
+from ledger.rules.book import Book, Derived, Gate, Presence, Review, Table, Tier, load
+from ledger.rules.expressions import Expression, depth_of
+from ledger.rules.facts import FACTS, FLAG, NUMBER, TEXT
 from ledger.rules.yaml_nodes import ERROR, WARNING, Problem, RulebookProblems
 
+Kinds = dict[str, str]
+"""What names stand for: a number, a text or a flag."""
 
-def lint(text: str, name: str = "rulebook") -> list[Problem]:
+UNFOLDED, UNFOLDED_DEPTH = 2_000, 120
+"""How many names, and operations in each other, a number may come to when all numbers in it are written out."""
+
+
+def lint(text: str | bytes, name: str = "rulebook") -> list[Problem]:
     """Every problem of a rulebook, in order of line."""
     try:
         book = load(text, name=name)
     except RulebookProblems as problems:
-        return sorted(problems.problems, key=lambda problem: problem.line)
-    cycles = list(_cycles(book))
-    if cycles:  # nothing else can be said of numbers that have no end
-        return cycles
-    found = [*_measures(book), *_tables(book), *_derived(book), *_numbers(book), *_tiers(book), *_status(book), *_unused(book)]
-    return sorted(found, key=lambda problem: problem.line)
+        return problems.problems
+    endless = [*_cycles(book), *_derived_cycles(book)] or list(_unfolded(book))
+    if endless:  # nothing else can be said of what has no end
+        return endless
+    parts = (_measures, _tables, _derived, _numbers, _tiers, _status, _sources, _unused)
+    found = [problem for part in parts for problem in part(book)]
+    return sorted(dict.fromkeys(found), key=lambda problem: problem.line)
 
 
 def _error(line: int, code: str, message: str, hint: str = "") -> Problem:
     return Problem(line, code, message, ERROR, hint)
 
 
-def _fact_names(expression: Expression | None, kind: str, book: Book, line: int) -> Iterator[Problem]:
+# -- names, tables and types of an expression -----------------------------------------------------------------------
+
+
+def _of_fact(expression: Expression | None, kind: str, book: Book, line: int, wanted: str) -> Iterator[Problem]:
     """An expression about one fact may name its fields and what is derived beside it."""
     if expression is None or kind not in FACTS:
         return
-    known = FACTS[kind].fields.keys() | book.derived.keys()
+    fields = FACTS[kind].fields
+    known = fields.keys() | book.derived.keys()
     for name in sorted(expression.names - known):
         yield _error(line, "unknown_name", f"{name!r} is no field of {kind}", f"known: {', '.join(sorted(known))}")
+    for name in sorted(expression.names & book.derived.keys()):
+        yield from _beside(book.derived[name], kind, line)
+    for table in expression.tables & book.tables.keys():
+        derived = book.derived.get(book.tables[table].on or "")
+        if derived is not None:
+            yield from _beside(derived, kind, line)
     yield from _lookups(expression, book, line)
-    yield from _texts(expression, kind, book, line)
+    yield from _types(expression, {**fields, **_derived_kinds(book)}, book, line, wanted)
+
+
+def _beside(derived: Derived, kind: str, line: int) -> Iterator[Problem]:
+    """What is derived is found by fields that both kinds of fact have."""
+    fields = FACTS[kind].fields
+    for name in derived.by:
+        if name not in fields:
+            yield _error(line, "unknown_name", f"{derived.name!r} is found by {name!r}, which is no field of {kind}")
+    same = derived.how == "value" and (derived.of, derived.take) == (kind, derived.name)
+    if derived.name in fields and not same:
+        yield _error(line, "name_twice", f"{derived.name!r} is a field of {kind} and a derived value", "rename the derived value")
+
+
+def _derived_kinds(book: Book) -> Kinds:
+    kinds = {}
+    for derived in book.derived.values():
+        fields = FACTS[derived.of].fields if derived.of in FACTS else {}
+        kinds[derived.name] = fields.get(derived.take, TEXT) if derived.how == "value" else TEXT
+    return kinds
+
+
+def _of_numbers(expression: Expression, book: Book, line: int, wanted: str) -> Iterator[Problem]:
+    """An expression about a partner may name measures and numbers."""
+    known = book.measures.keys() | book.numbers.keys()
+    for name in sorted(expression.names - known):
+        yield _error(line, "unknown_name", f"{name!r} is no measure or number", f"known: {', '.join(sorted(known))}")
+    yield from _lookups(expression, book, line)
+    yield from _rows_there(expression, book, line)
+    yield from _divisions(expression.tree, line, guarded=False)
+    yield from _types(expression, dict.fromkeys(known, NUMBER), book, line, wanted)
 
 
 def _lookups(expression: Expression, book: Book, line: int) -> Iterator[Problem]:
+    for table_name, keys in _asked(expression):
+        table = book.tables.get(table_name)
+        if table is None:
+            yield _error(line, "unknown_table", f"{table_name!r} is no table", f"known: {', '.join(book.tables)}")
+            continue
+        depths = {depth for _, row in table.rows for depth in _depths(row)}
+        if depths != {len(keys)}:
+            has = " or ".join(map(str, sorted(depths)))
+            yield _error(line, "wrong_keys", f"table {table.name!r} is looked up by {len(keys)} keys and has {has}")
+
+
+def _asked(expression: Expression) -> Iterator[tuple[str, list[ast.expr]]]:
     for node in ast.walk(expression.tree):
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            table = book.tables.get(node.value.id)
-            if table is None:
-                yield _error(line, "unknown_table", f"{node.value.id!r} is no table", f"known: {', '.join(book.tables)}")
-                continue
-            asked = len(node.slice.elts) if isinstance(node.slice, ast.Tuple) else 1
-            depths = {_depth(row) for _, row in table.rows}
-            if depths != {asked}:
-                yield _error(line, "wrong_keys", f"table {table.name!r} is looked up by {asked} keys and has {max(depths)}")
+            yield node.value.id, list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
 
 
-def _depth(cell: object) -> int:
-    return 1 + max((_depth(part) for part in cell.values()), default=0) if isinstance(cell, dict) else 0
+def _depths(cell: object) -> set[int]:
+    """By how many keys a cell is reached; a table has one answer."""
+    if not isinstance(cell, dict):
+        return {0}
+    return {1 + depth for part in cell.values() for depth in _depths(part)} or {1}
 
 
-def _texts(expression: Expression, kind: str, book: Book, line: int) -> Iterator[Problem]:
-    """A text is never ordered against, or equal to, a number."""
-    for node in ast.walk(expression.tree):
-        if isinstance(node, ast.Compare) and len(node.comparators) == 1:
-            types = {_type(side, kind, book) for side in (node.left, node.comparators[0])} - {None}
-            if len(types) > 1:
-                yield _error(line, "text_and_number", f"{ast.unparse(node)!r} compares a text with a number")
+def _rows_there(expression: Expression, book: Book, line: int) -> Iterator[Problem]:
+    """A number is there for every partner at every instant: so is each row that it reads."""
+    for table_name, keys in _asked(expression):
+        table = book.tables.get(table_name)
+        if table is None:
+            continue
+        if table.on is not None:
+            yield _error(line, "no_fact", f"table {table_name!r} is read on {table.on!r} of a fact, and a number is about none")
+        if not all(_has_row(row, keys) for _, row in table.rows):
+            asked = ", ".join(map(ast.unparse, keys))
+            yield _error(line, "no_row", f"{table_name}[{asked}] may find no row", "a 'default' row covers all keys")
 
 
-def _type(node: ast.expr, kind: str, book: Book) -> str | None:
-    match node:
-        case ast.Constant(value=str()):
-            return "text"
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            return "number"
-        case ast.Name(id=name) if name in FACTS[kind].fields:
-            return "text" if FACTS[kind].fields[name] == TEXT else "number" if FACTS[kind].fields[name] == "number" else None
-    return None
+def _has_row(row: object, keys: list[ast.expr]) -> bool:
+    if not keys or not isinstance(row, dict):
+        return True
+    key = keys[0].value if isinstance(keys[0], ast.Constant) else None
+    if "default" not in row:
+        return isinstance(key, str) and key in row and _has_row(row[key], keys[1:])
+    chosen = [row[key] if isinstance(key, str) and key in row else row["default"]]
+    cells = chosen if isinstance(key, str) else list(row.values())
+    return all(_has_row(cell, keys[1:]) for cell in cells)
+
+
+def _divisions(node: ast.AST, line: int, *, guarded: bool) -> Iterator[Problem]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        if isinstance(node.right, ast.Constant):
+            if not node.right.value:
+                yield _error(line, "division_by_zero", f"{ast.unparse(node)!r} divides by zero")
+        elif not guarded:
+            yield Problem(line, "unguarded_division", f"{ast.unparse(node)!r} may divide by zero", WARNING, "x / y if y > 0 else 0")
+    for child in ast.iter_child_nodes(node):
+        inside = isinstance(node, ast.IfExp) and child is not node.test
+        yield from _divisions(child, line, guarded=guarded or inside)
+
+
+def _types(expression: Expression, kinds: Kinds, book: Book, line: int, wanted: str) -> Iterator[Problem]:
+    """A text is never ordered against, or put together with, a number; a condition is neither."""
+    found: list[Problem] = []
+    kind = _Types(kinds, book, line, found).of(expression.tree)
+    if not found and kind is not None:
+        if wanted == FLAG and kind != FLAG:
+            found.append(_error(line, "not_a_condition", f"{expression.text!r} is a {kind}, not a condition", "compare it, e.g. x >= 1"))
+        if wanted == NUMBER and kind == TEXT:
+            found.append(_error(line, "not_a_number", f"{expression.text!r} is a text, not a number"))
+    yield from found
+
+
+class _Types:
+    """Whether the parts of an expression are numbers, texts or flags; None where that is not known."""
+
+    def __init__(self, kinds: Kinds, book: Book, line: int, found: list[Problem]) -> None:
+        self.kinds = kinds
+        self.book = book
+        self.line = line
+        self.found = found
+
+    def of(self, node: ast.expr) -> str | None:
+        match node:
+            case ast.Constant(value=value):
+                return FLAG if isinstance(value, bool) else TEXT if isinstance(value, str) else NUMBER
+            case ast.Name(id=name):
+                return self.kinds.get(name)
+            case ast.Subscript(value=ast.Name(id=table), slice=keys):
+                for key in keys.elts if isinstance(keys, ast.Tuple) else [keys]:
+                    self.of(key)
+                return _cells(self.book.tables[table]) if table in self.book.tables else None
+            case ast.Compare(left=left, comparators=[ast.Tuple(elts=members) | ast.List(elts=members)]):
+                self.alike(node, [left, *members])
+                return FLAG
+            case ast.Compare(left=left, comparators=comparators):
+                self.alike(node, [left, *comparators])
+                return FLAG
+            case ast.BoolOp(values=conditions):
+                for condition in conditions:
+                    self.of(condition)
+                return FLAG
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                self.of(operand)
+                return FLAG
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                self.of(test)
+                return self.alike(node, [body, orelse])
+            case ast.BinOp(left=left, right=right):
+                return self.numbers(node, [left, right])
+            case ast.UnaryOp(operand=operand):
+                return self.numbers(node, [operand])
+            case ast.Call(args=args):
+                return self.numbers(node, args)
+        return None
+
+    def alike(self, whole: ast.expr, parts: list[ast.expr]) -> str | None:
+        kinds = {kind for part in parts if (kind := self.of(part)) is not None}
+        if TEXT in kinds and len(kinds) > 1:
+            self.found.append(_error(self.line, "text_and_number", f"{ast.unparse(whole)!r} puts a text beside a number"))
+        return TEXT if kinds == {TEXT} else NUMBER if NUMBER in kinds else FLAG if kinds == {FLAG} else None
+
+    def numbers(self, whole: ast.expr, parts: list[ast.expr]) -> str:
+        if TEXT in [self.of(part) for part in parts]:
+            self.found.append(_error(self.line, "text_and_number", f"{ast.unparse(whole)!r} calculates with a text"))
+        return NUMBER
+
+
+def _cells(table: Table) -> str | None:
+    """What all cells of a table are, or None where they differ."""
+    kinds = {TEXT if isinstance(cell, str) else NUMBER for _, row in table.rows for cell in _leaves(row)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _leaves(cell: object) -> Iterator[object]:
+    if not isinstance(cell, dict):
+        yield cell
+        return
+    for part in cell.values():
+        yield from _leaves(part)
+
+
+# -- the parts of a rulebook -----------------------------------------------------------------------------------------
 
 
 def _presence(presence: Presence, book: Book, line: int) -> Iterator[Problem]:
     if presence.of not in FACTS:
         yield _error(line, "unknown_fact", f"{presence.of!r} is no kind of fact", f"known: {', '.join(FACTS)}")
         return
-    yield from _fact_names(presence.where, presence.of, book, line)
-    if presence.until is not None and presence.until not in book.derived:
-        yield _error(line, "unknown_name", f"until: {presence.until!r} is not derived", f"known: {', '.join(book.derived)}")
+    yield from _of_fact(presence.where, presence.of, book, line, FLAG)
+    if presence.until is not None:
+        yield from _until(presence.until, presence.of, book, line)
     for gate in (*presence.whiles, *presence.ifs):
         yield from _gate(gate, presence.of, book, line)
+
+
+def _until(name: str, kind: str, book: Book, line: int) -> Iterator[Problem]:
+    derived = book.derived.get(name)
+    if derived is None:
+        yield _error(line, "unknown_name", f"until: {name!r} is not derived", f"known: {', '.join(book.derived)}")
+        return
+    if derived.how == "value":
+        yield _error(line, "bad_until", f"until: {name!r} is a value; a fact ends with a fact", "first or last")
+    yield from _of_fact(derived.when, kind, book, line, FLAG)
+    yield from _beside(derived, kind, line)
 
 
 def _gate(gate: Gate, of: str, book: Book, line: int) -> Iterator[Problem]:
@@ -104,8 +270,8 @@ def _measures(book: Book) -> Iterator[Problem]:
     for measure in book.measures.values():
         yield from _presence(measure.presence, book, measure.line)
         kind = measure.presence.of
-        yield from _fact_names(measure.value, kind, book, measure.line)
-        yield from _fact_names(measure.times, kind, book, measure.line)
+        yield from _of_fact(measure.value, kind, book, measure.line, NUMBER)
+        yield from _of_fact(measure.times, kind, book, measure.line, NUMBER)
         for name in measure.key:
             if kind in FACTS and name not in FACTS[kind].fields:
                 yield _error(measure.line, "unknown_name", f"{name!r} is no field of {kind}")
@@ -117,6 +283,10 @@ def _tables(book: Book) -> Iterator[Problem]:
     for table in book.tables.values():
         if table.on is not None and table.on not in book.derived:
             yield _error(table.line, "unknown_name", f"on: {table.on!r} is not derived", f"known: {', '.join(book.derived)}")
+        elif table.on is not None and book.derived[table.on].how == "value":
+            yield _error(table.line, "bad_clock", f"on: {table.on!r} is a value, not a date", "first or last")
+        if _cells(table) is None:
+            yield _error(table.line, "text_and_number", f"table {table.name!r} has texts and numbers", "numbers: 3, -1.5, 20/3")
 
 
 def _derived(book: Book) -> Iterator[Problem]:
@@ -124,16 +294,17 @@ def _derived(book: Book) -> Iterator[Problem]:
         if derived.of not in FACTS:
             yield _error(derived.line, "unknown_fact", f"{derived.of!r} is no kind of fact", f"known: {', '.join(FACTS)}")
             continue
-        yield from _fact_names(derived.where, derived.of, book, derived.line)
-        yield from _fact_names(derived.when, derived.of, book, derived.line)
-        if derived.how == "value" and derived.take not in FACTS[derived.of].fields:
-            yield _error(derived.line, "unknown_name", f"{derived.take!r} is no field of {derived.of}")
+        yield from _of_fact(derived.where, derived.of, book, derived.line, FLAG)
+        taken = [derived.take] if derived.how == "value" else []
+        stated = [derived.stated] if derived.stated is not None else []
+        for name in [*taken, *derived.by, *stated]:
+            if name not in FACTS[derived.of].fields:
+                yield _error(derived.line, "unknown_name", f"{name!r} is no field of {derived.of}")
 
 
 def _numbers(book: Book) -> Iterator[Problem]:
     for number in book.numbers.values():
-        yield from _known(number.formula, book, number.line)
-        yield from _unguarded(number.formula, number.line)
+        yield from _of_numbers(number.formula, book, number.line, NUMBER)
         yield from _units(number.formula, book, number.line)
 
 
@@ -154,25 +325,55 @@ def _reach(book: Book, name: str) -> set[str]:
     return found
 
 
-def _known(expression: Expression, book: Book, line: int) -> Iterator[Problem]:
-    known = book.measures.keys() | book.numbers.keys()
-    for name in sorted(expression.names - known):
-        yield _error(line, "unknown_name", f"{name!r} is no measure or number", f"known: {', '.join(sorted(known))}")
-    yield from _lookups(expression, book, line)
+def _unfolded(book: Book) -> Iterator[Problem]:
+    """A number of numbers of numbers is written out to be judged; what doubles at each step never comes to an end."""
+    sizes: dict[str, int] = {}
+    depths: dict[str, int] = {}
+    for name in _inner_first(book):
+        tree = book.numbers[name].formula.tree
+        names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        sizes[name] = 1 + sum(sizes.get(part, 1) for part in names)
+        depths[name] = depth_of(tree) + max((depths.get(part, 0) for part in names), default=0)
+        if sizes[name] > UNFOLDED or depths[name] > UNFOLDED_DEPTH:
+            yield _error(book.numbers[name].line, "too_large", f"{name!r} is too large when all numbers in it are written out")
+            return
 
 
-def _unguarded(expression: Expression, line: int) -> Iterator[Problem]:
-    for node in ast.walk(expression.tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and not isinstance(node.right, ast.Constant):
-            if isinstance(expression.tree, ast.IfExp):
-                continue
-            yield Problem(line, "unguarded_division", f"{ast.unparse(node)!r} may divide by zero", WARNING, "x / y if y > 0 else 0")
+def _inner_first(book: Book) -> Iterator[str]:
+    """The numbers, each after those on which it rests; there are no cycles."""
+    waiting = {name: {part for part in number.formula.names if part in book.numbers} for name, number in book.numbers.items()}
+    while waiting:
+        ready = [name for name, parts in waiting.items() if not parts & waiting.keys()]
+        yield from ready
+        for name in ready:
+            del waiting[name]
+
+
+def _derived_cycles(book: Book) -> Iterator[Problem]:
+    for name, derived in book.derived.items():
+        seen, queue = set[str](), [name]
+        while queue:
+            for part in _rests_on(book, queue.pop()) - seen:
+                seen.add(part)
+                queue.append(part)
+        if name in seen:
+            yield _error(derived.line, "cycle", f"{name!r} rests on itself")
+
+
+def _rests_on(book: Book, name: str) -> set[str]:
+    """What is derived to find this: in its conditions, and as the dates of the tables that they read."""
+    derived, found = book.derived[name], set[str]()
+    for condition in (derived.where, derived.when):
+        if condition is not None:
+            found |= condition.names
+            found |= {book.tables[table].on or "" for table in condition.tables if table in book.tables}
+    return found & book.derived.keys()
 
 
 def _tiers(book: Book) -> Iterator[Problem]:
     for tier in book.tiers:
         for need in tier.needs:
-            yield from _known(need.test, book, need.line)
+            yield from _of_numbers(need.test, book, need.line, FLAG)
             if not need.test.names - (book.measures.keys() | book.numbers.keys()):
                 yield from _units(need.test, book, need.line)
     for lower, higher in zip(book.tiers, book.tiers[1:], strict=False):
@@ -204,7 +405,7 @@ def _falling(lower: Tier, higher: Tier) -> Iterator[Problem]:
 def _status(book: Book) -> Iterator[Problem]:
     if not isinstance(book.status, Review):
         return
-    line = book.tiers[0].line if book.tiers else 1
+    line = book.lines.get("status", 1)
     required = book.status.required
     for tier in book.tiers if required is not None else ():
         if required not in {need.name for need in tier.needs}:
@@ -212,6 +413,16 @@ def _status(book: Book) -> Iterator[Problem]:
     for old, new in book.status.carry.items():
         if new != "none" and new not in book.ranks:
             yield _error(line, "unknown_tier", f"carry: {old} becomes {new!r}, which is no tier", f"known: {', '.join(book.ranks)}, none")
+
+
+def _sources(book: Book) -> Iterator[Problem]:
+    """A source is named once, at the top, and cited by its name."""
+    cited = [(measure.source, measure.line) for measure in book.measures.values()]
+    cited += [(table.source, table.line) for table in book.tables.values()]
+    cited += [(need.source, need.line) for tier in book.tiers for need in tier.needs]
+    for source, line in cited:
+        if source and source not in book.sources:
+            yield _error(line, "unknown_source", f"{source!r} is no source of this rulebook", f"known: {', '.join(book.sources)}")
 
 
 def _unused(book: Book) -> Iterator[Problem]:
@@ -225,7 +436,7 @@ def _unused(book: Book) -> Iterator[Problem]:
             yield _error(number.line, "unused_number", f"number {name!r} is neither used nor shown", "add it to 'show', or drop it")
     for name in book.shown:
         if name not in book.measures and name not in book.numbers:
-            yield _error(1, "unknown_name", f"show: {name!r} is no measure or number")
+            yield _error(book.lines.get("show", 1), "unknown_name", f"show: {name!r} is no measure or number")
 
 
 def _units(expression: Expression, book: Book, line: int) -> Iterator[Problem]:

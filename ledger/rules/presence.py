@@ -183,12 +183,15 @@ class Reading:
             yield Present(fact, begin, stop, worth, key, error)
 
     def _changes(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> tuple[Instant, ...]:
-        assert measure.times is not None
-        found = {at for name in measure.times.tables if self.book.tables[name].on is None for at, _ in self.book.tables[name].rows[1:]}
-        for name in measure.times.names & self.book.derived.keys():
-            derived = self.book.derived[name]
-            if derived.how == "value":
-                found.update(self._levels(derived).get(_key(fact, derived.by), ((), ()))[0])
+        found = set[Instant]()
+        for part in (measure.value, measure.times):
+            for name in part.tables if part is not None else ():
+                if self.book.tables[name].on is None:
+                    found.update(at for at, _ in self.book.tables[name].rows[1:])
+            for name in part.names & self.book.derived.keys() if part is not None else ():
+                derived = self.book.derived[name]
+                if derived.how == "value":
+                    found.update(self._levels(derived).get(_key(fact, derived.by), ((), ()))[0])
         return tuple(sorted(at for at in found if start < at < end))
 
     def _worth(self, measure: Measure, fact: Fact, at: Instant) -> Worth:

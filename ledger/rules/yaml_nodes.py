@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import yaml
 from yaml.composer import ComposerError
@@ -90,6 +91,7 @@ class Node:
                 if not isinstance(key, yaml.ScalarNode) or not key.value or key.tag == "!assumed":
                     child.problem("bad_key", "a key is a plain text", hint="!assumed stands before the value, after the colon")
                     continue
+                child.line = key.start_mark.line + 1
                 name = key.value
                 if name in children:
                     child.problem("key_twice", f"{name!r} is written twice")
@@ -160,11 +162,13 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise ComposerError(None, None, "an alias (*name) is not read here; write the value again", self.peek_event().start_mark)
+        here: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark: Any = here.start_mark
+        if isinstance(here, yaml.AliasEvent):
+            raise ComposerError(None, None, "an alias (*name) is not read here; write the value again", mark)
         self.depth += 1
         if self.depth > DEPTH:
-            raise ComposerError(None, None, f"values lie more than {DEPTH} deep in each other", self.peek_event().start_mark)
+            raise ComposerError(None, None, f"values lie more than {DEPTH} deep in each other", mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
