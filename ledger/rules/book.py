@@ -159,9 +159,9 @@ class Membership:
 Status = Continuous | Review | Membership
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Book:
-    """One rulebook. `hash` is the SHA-256 of its bytes; answers name it."""
+    """One rulebook. `hash` is the SHA-256 of its bytes; answers name it. Equal is only what is the same object."""
 
     name: str
     programme: str

@@ -142,6 +142,8 @@ class Facts:
 
     def __init__(self) -> None:
         self.by_kind: dict[str, list[Fact]] = defaultdict(list)
+        self.found: dict[object, Any] = {}
+        """What rulebooks found out about these facts, by what they asked; equal questions are asked once."""
         self._open: dict[tuple[str, Key], Fact] = {}
 
     def of(self, kind: str) -> Sequence[Fact]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
@@ -16,51 +15,11 @@ from ledger.rules.expressions import Expression
 Terms = dict[int | None, Fraction]  # measure's place -> weight; None -> the constant
 
 
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """weights . values `op` bound, in integers."""
-
-    weights: tuple[tuple[int, int], ...]
-    op: str
-    bound: int
-
-    def holds(self, values: tuple[int, ...]) -> bool:
-        total = 0
-        for place, weight in self.weights:
-            total += weight * values[place]
-        match self.op:
-            case ">=":
-                return total >= self.bound
-            case ">":
-                return total > self.bound
-            case "<=":
-                return total <= self.bound
-            case "<":
-                return total < self.bound
-            case "==":
-                return total == self.bound
-            case _:
-                return total != self.bound
+Form = tuple[tuple[tuple[int, int], ...], str, int]
 
 
-_Form = tuple[tuple[tuple[int, int], ...], str, Fraction]
-_FORMS: dict[tuple[str, str], _Form | None] = {}
-_FORMS_MAX = 10_000
-
-
-def linear(test: Expression, book: Book, unit: int) -> Linear | None:
-    """The integer form of a comparison, or None where it is not linear in the measures."""
-    known = book.hash, test.text
-    if known not in _FORMS:
-        if len(_FORMS) >= _FORMS_MAX:
-            _FORMS.clear()
-        _FORMS[known] = _form(test, book)
-    form = _FORMS[known]
-    return None if form is None else Linear(form[0], form[1], int(form[2] * unit))
-
-
-def _form(test: Expression, book: Book) -> _Form | None:
-    """Whole weights, the comparison, and the bound in whole points."""
+def form(test: Expression, book: Book) -> Form | None:
+    """Weights by the measure's place, the comparison and the bound, all whole: `weights . values op bound`; None if not linear."""
     parts = test.comparison()
     if parts is None:
         return None
@@ -70,7 +29,7 @@ def _form(test: Expression, book: Book) -> _Form | None:
     if terms is None:
         return None
     scale = lcm(*[weight.denominator for weight in terms.values()])
-    bound = -terms.pop(None, Fraction(0)) * scale
+    bound = int(-terms.pop(None, Fraction(0)) * scale)
     return tuple((place, int(weight * scale)) for place, weight in terms.items() if place is not None), op, bound
 
 

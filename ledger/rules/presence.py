@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, text
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
+from ledger.rules.compiled import FACTORS_MAX, Signature, Worth, compiled, condition, key_of
+from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, Fact, Facts, Key
 from ledger.rules.reasons import Reason, Value, key_text
 
 Interval = tuple[Instant, Instant]
-Worth = tuple[int, int]
+Stay = tuple[Fact, Instant, Instant]
 ONE: Worth = (1, 1)
 
 
@@ -49,34 +52,22 @@ class Reading:
         self.book = book
         self.facts = facts
         self.now = now
-        self._gates: dict[int, dict[Key, list[Interval]]] = {}
-        self._relatives: dict[str, dict[Key, list[Fact]]] = {}
-        self._named: dict[str, dict[tuple[str, str], Fact]] = {}
-        self._stated: dict[str, dict[Key, tuple[list[Instant], list[Fact]]]] = {}
-        self._factors: dict[tuple[object, ...], Worth] = {}
-        self._presents: dict[str, list[Present]] = {}
+        self.compiled = compiled(book)
         self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
 
     def presents(self, measure: Measure) -> list[Present]:
         """Every stay of every fact in the measure, each worth what it is worth."""
-        known = self._presents.get(measure.name)
-        if known is None:
-            known = self._presents[measure.name] = list(self._find(measure, BEGINNING, FOREVER))
-        return known
+        return self.within(measure, BEGINNING, FOREVER)
 
     def within(self, measure: Measure, since: Instant, until: Instant) -> list[Present]:
         """The stays that reach into [since, until); what lies outside is not priced."""
         known = self._within.get((measure.name, since, until))
         if known is None:
-            known = self._within[measure.name, since, until] = list(self._find(measure, since, until))
+            stays = [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until]
+            known = self._within[measure.name, since, until] = self._priced(measure, stays)
+            if measure.aggregate == "sum":
+                known += self._stated_points(measure)
         return known
-
-    def _find(self, measure: Measure, since: Instant, until: Instant) -> Iterator[Present]:
-        for fact, start, end in self._stays(measure.presence):
-            if end > since and start < until:
-                yield from self._priced(measure, fact, start, end)
-        if measure.aggregate == "sum":
-            yield from self._stated_points(measure)
 
     def _stated_points(self, measure: Measure) -> Iterator[Present]:
         """Points stated outright: adjustments count for the measure's span or until they say, overrides while they last."""
@@ -92,54 +83,70 @@ class Reading:
     def covers(self, override: Fact) -> bool:
         return override.data.programme in (None, self.book.programme)
 
+    def _shared(self, what: str, signature: Signature, find: Callable[[], Any]) -> Any:
+        """What is found once for all rulebooks that ask the same of these facts."""
+        asked = what, signature, self.book.zone, self.now
+        found = self.facts.found
+        if asked not in found:
+            found[asked] = find()
+        return found[asked]
+
     # -- when ---------------------------------------------------------------------------------------------------
 
-    def _stays(self, presence: Presence) -> Iterator[tuple[Fact, Instant, Instant]]:
+    def stays(self, presence: Presence) -> list[Stay]:
         """Facts with their intervals: their own life and span, cut by what they settle, gated by what else is there."""
-        ends: dict[int, Instant] = {}
-        settles = self.book.derived[presence.until] if presence.until else None
-        where = presence.where.evaluate if presence.where else None
-        for fact in self.facts.of(presence.of):
-            if where is not None and not where(FactScope(self, fact, fact.start)):
-                continue
-            start, end = self._life(presence, fact)
-            if settles is not None:
-                end = self._settled(settles, fact, end, ends)
-            if settles is not None and end <= start:  # it takes nothing back, and is still a lot that can be shown
-                yield fact, start, start
-                continue
-            for begin, stop in self._gated(presence, fact, start, end):
-                if begin < stop:
-                    yield fact, begin, stop
+        found: list[Stay] = self._shared("stays", self.compiled.signature(presence), lambda: self._find_stays(presence))
+        return found
+
+    def _find_stays(self, presence: Presence) -> list[Stay]:
+        stays = [(fact, *self._life(presence, fact)) for fact in self._those(presence.of, presence.where)]
+        if presence.until:
+            stays = self._settled(presence, self.book.derived[presence.until], stays)
+        else:
+            stays = [stay for stay in stays if stay[1] < stay[2]]
+        if not presence.whiles and not presence.ifs:
+            return stays
+        return [
+            (fact, begin, stop)
+            for fact, start, end in stays
+            for begin, stop in (self._gated(presence, fact, start, end) if start < end else [(start, end)])
+        ]
+
+    def _those(self, kind: str, where: Expression | None) -> Iterable[Fact]:
+        """The facts of a kind of which a condition holds."""
+        facts = self.facts.of(kind)
+        if where is None:
+            return facts
+        quick = condition(where, kind)
+        if quick is not None:
+            return [fact for fact in facts if quick(fact.data)]
+        return [fact for fact in facts if where.evaluate(FactScope(self, fact, fact.start))]
 
     def _life(self, presence: Presence, fact: Fact) -> Interval:
         zone, after = self.book.zone, presence.after
-        start = plus(fact.start, after, zone) if after else fact.start
-        end = plus(fact.end, after, zone) if after and fact.end < FOREVER else fact.end
+        start, end = fact.start, fact.end
+        if after:
+            start, end = plus(start, after, zone), plus(end, after, zone)
         if presence.span is None:
             return start, end
         natural = plus(fact.start, _sum(after, presence.span), zone)
-        if presence.hold and self.now is not None and natural > self.now:
+        if natural >= end or (presence.hold and self.now is not None and natural > self.now):
             return start, end
-        return start, min(end, natural)
+        return start, natural
 
-    def _settled(self, settles: Derived, fact: Fact, end: Instant, ends: dict[int, Instant]) -> Instant:
-        """A fact that takes another back ends with it; if that one has left already, it takes nothing."""
-        if settles.when is not None and not settles.when.evaluate(FactScope(self, fact, fact.start)):
-            ends[id(fact)] = end
-            return end
-        other = self.relative(settles, fact)
-        if other is None:
-            return end
-        if id(other) not in ends:  # named by a fact that began before it
-            ends[id(other)] = self._life(Presence(of=settles.of, span=self._span_of(settles)), other)[1]
-        return min(fact.end, ends[id(other)])
-
-    def _span_of(self, settles: Derived) -> Span | None:
-        for measure in self.book.measures.values():
-            if measure.presence.until == settles.name:
-                return measure.presence.span
-        return None
+    def _settled(self, presence: Presence, settles: Derived, stays: list[Stay]) -> list[Stay]:
+        """A fact that takes another back ends with it; if that one has left already, it takes nothing and is still shown."""
+        takers = {id(fact) for fact in self._those(presence.of, settles.when)}
+        ends = {id(fact): end for fact, _, end in stays if id(fact) not in takers}
+        counted = Presence(of=settles.of, span=presence.span)
+        settled: list[Stay] = []
+        for fact, start, end in stays:
+            other = self.relative(settles, fact) if id(fact) in takers else None
+            if other is not None:
+                last = ends.get(id(other))
+                end = min(fact.end, self._life(counted, other)[1] if last is None else last)
+            settled.append((fact, start, max(start, end)))
+        return settled
 
     def _gated(self, presence: Presence, fact: Fact, start: Instant, end: Instant) -> list[Interval]:
         stays = [(start, end)]
@@ -148,39 +155,45 @@ class Reading:
         for gate in presence.ifs:
             if not any(begin <= start < stop for begin, stop in self._open(gate, fact)):
                 return []
-        return stays
+        return [(begin, stop) for begin, stop in stays if begin < stop]
 
     def _open(self, gate: Gate, fact: Fact) -> list[Interval]:
         """When the gate is open for this fact: the union of the stays of the gate's facts of the same key."""
-        if gate.presence is None:
+        presence = gate.presence
+        if presence is None:
             return _union([stay for option in gate.any_of for stay in self._open(option, fact)])
-        index = self._gates.get(id(gate))
-        if index is None:
-            index = self._gates[id(gate)] = self._gate_index(gate)
-        return index.get(_key(fact, gate.by), [])
+        index = self._shared("gate", (gate.by, self.compiled.signature(presence)), lambda: self._gate_index(gate.by, presence))
+        opened: list[Interval] = index.get(key_of(gate.by)(fact.data), [])
+        return opened
 
-    def _gate_index(self, gate: Gate) -> dict[Key, list[Interval]]:
-        stays: dict[Key, list[Interval]] = defaultdict(list)
-        assert gate.presence is not None
-        for fact, start, end in self._stays(gate.presence):
-            stays[_key(fact, gate.by)].append((start, end))
-        return {key: _union(found) for key, found in stays.items()}
+    def _gate_index(self, by: tuple[str, ...], presence: Presence) -> dict[Key, list[Interval]]:
+        intervals: dict[Key, list[Interval]] = defaultdict(list)
+        key = key_of(by)
+        for fact, start, end in self.stays(presence):
+            intervals[key(fact.data)].append((start, end))
+        return {key: _union(found) for key, found in intervals.items()}
 
     # -- how much -----------------------------------------------------------------------------------------------
 
-    def _priced(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> Iterator[Present]:
-        """A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
-        key = _key(fact, measure.key)
+    def _priced(self, measure: Measure, stays: list[Stay]) -> list[Present]:
+        """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
+        key = key_of(measure.key)
         if measure.value is None and measure.times is None:
-            yield Present(fact, start, end, ONE, key)
-            return
-        cuts = self._changes(measure, fact, start, end) if measure.on_now else ()
-        for begin, stop in zip((start, *cuts), (*cuts, end), strict=True):
+            return [Present(fact, start, end, ONE, key(fact.data)) for fact, start, end in stays]
+        if measure.on_now:
+            stays = [
+                (fact, begin, stop)
+                for fact, start, end in stays
+                for begin, stop in pairwise((start, *self._changes(measure, fact, start, end), end))
+            ]
+        presents = []
+        for fact, start, end in stays:
             try:
-                worth, error = self._worth(measure, fact, begin if measure.on_now else fact.start), None
+                worth, error = self._worth(measure, fact, start if measure.on_now else fact.start), None
             except Unpriced as unpriced:
                 worth, error = (0, 1), unpriced
-            yield Present(fact, begin, stop, worth, key, error)
+            presents.append(Present(fact, start, end, worth, key(fact.data), error))
+        return presents
 
     def _changes(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> tuple[Instant, ...]:
         found = set[Instant]()
@@ -191,14 +204,19 @@ class Reading:
             for name in part.names & self.book.derived.keys() if part is not None else ():
                 derived = self.book.derived[name]
                 if derived.how == "value":
-                    found.update(self._levels(derived).get(_key(fact, derived.by), ((), ()))[0])
+                    found.update(self._levels(derived).get(key_of(derived.by)(fact.data), ((), ()))[0])
         return tuple(sorted(at for at in found if start < at < end))
 
     def _worth(self, measure: Measure, fact: Fact, at: Instant) -> Worth:
         value = self._value(measure, fact, at)
         if measure.times is None:
             return value
-        factor = self._factor(measure, fact, at)
+        factors, asked = self.compiled.factors, self.compiled.asked(measure)(self, fact, fact.data, at)
+        factor = factors.get(asked)
+        if factor is None:
+            if len(factors) >= FACTORS_MAX:
+                factors.clear()
+            factor = factors[asked] = _ratio(measure.times.evaluate(FactScope(self, fact, at)))
         return value[0] * factor[0], value[1] * factor[1]
 
     def _value(self, measure: Measure, fact: Fact, at: Instant) -> Worth:
@@ -208,56 +226,37 @@ class Reading:
             return _pair(getattr(fact.data, name))
         return _ratio(measure.value.evaluate(FactScope(self, fact, at)))
 
-    def _factor(self, measure: Measure, fact: Fact, at: Instant) -> Worth:
-        """What `times` gives; the same for all facts with the same values of the names and rows that it reads."""
-        assert measure.times is not None
-        scope = FactScope(self, fact, at)
-        tables = self.book.tables
-        asked: tuple[object, ...] = (
-            measure.name,
-            *[scope.value(name) for name in measure.times.names],
-            *[tables[name].row_at(scope.clock(tables[name]))[0] for name in measure.times.tables],
-        )
-        factor = self._factors.get(asked)
-        if factor is None:
-            factor = self._factors[asked] = _ratio(measure.times.evaluate(scope))
-        return factor
-
     # -- derived values ------------------------------------------------------------------------------------------
 
     def relative(self, derived: Derived, fact: Fact) -> Fact | None:
         """The first or last fact of the same key at or before this one; the one that the fact names comes first."""
-        named = getattr(fact.data, derived.stated, None) if derived.stated else None
-        if named is not None:
-            found = self._names(derived).get((fact.event.event.source, named))
+        if derived.stated is not None:
+            named = getattr(fact.data, derived.stated, None)
+            found = self._names(derived).get((fact.event.event.source, named)) if named is not None else None
             if found is not None:
                 return found
-        relatives = self._index(derived).get(_key(fact, derived.by), ())
-        before = bisect_right(relatives, (fact.start, fact.event.position), key=_place)
-        if not before:
-            return None
-        return relatives[0 if derived.how == "first" else before - 1]
+        relatives = self._index(derived).get(key_of(derived.by)(fact.data), ())
+        if derived.how == "first":
+            return relatives[0] if relatives and _place(relatives[0]) <= _place(fact) else None
+        before = bisect_right(relatives, _place(fact), key=_place)
+        return relatives[before - 1] if before else None
 
     def _names(self, derived: Derived) -> dict[tuple[str, str], Fact]:
-        names = self._named.get(derived.name)
-        if names is None:
-            names = {(fact.event.event.source, fact.event.event.id): fact for fact in self._candidates(derived)}
-            self._named[derived.name] = names
+        def find() -> dict[tuple[str, str], Fact]:
+            return {(fact.event.event.source, fact.event.event.id): fact for fact in self._those(derived.of, derived.where)}
+
+        names: dict[tuple[str, str], Fact] = self._shared("names", self.compiled.derived_signature(derived.name), find)
         return names
 
     def _index(self, derived: Derived) -> dict[Key, list[Fact]]:
-        index = self._relatives.get(derived.name)
-        if index is None:
-            index = self._relatives[derived.name] = defaultdict(list)
-            for fact in self._candidates(derived):
-                index[_key(fact, derived.by)].append(fact)
-        return index
+        def find() -> dict[Key, list[Fact]]:
+            key, relatives = key_of(derived.by), defaultdict[Key, list[Fact]](list)
+            for fact in self._those(derived.of, derived.where):
+                relatives[key(fact.data)].append(fact)
+            return dict(relatives)
 
-    def _candidates(self, derived: Derived) -> Iterator[Fact]:
-        where = derived.where.evaluate if derived.where else None
-        for fact in self.facts.of(derived.of):
-            if where is None or where(FactScope(self, fact, fact.start)):
-                yield fact
+        index: dict[Key, list[Fact]] = self._shared("relatives", self.compiled.derived_signature(derived.name), find)
+        return index
 
     def date_of(self, derived: Derived, fact: Fact) -> Instant:
         """The start of the first or last relative; a date that the fact states itself wins; else its own start."""
@@ -269,21 +268,23 @@ class Reading:
 
     def level_of(self, derived: Derived, fact: Fact, at: Instant) -> tuple[str, Fact | None]:
         """The value last stated at or before `at`; nothing stated is the empty text."""
-        starts, facts = self._levels(derived).get(_key(fact, derived.by), ((), ()))
+        starts, facts = self._levels(derived).get(key_of(derived.by)(fact.data), ((), ()))
         before = bisect_right(starts, at)
         if not before:
             return "", None
         return str(getattr(facts[before - 1].data, derived.take)), facts[before - 1]
 
     def _levels(self, derived: Derived) -> dict[Key, tuple[list[Instant], list[Fact]]]:
-        levels = self._stated.get(derived.name)
-        if levels is None:
-            levels = self._stated[derived.name] = defaultdict(lambda: ([], []))
-            for fact in self._candidates(derived):
+        def find() -> dict[Key, tuple[list[Instant], list[Fact]]]:
+            key, levels = key_of(derived.by), defaultdict[Key, tuple[list[Instant], list[Fact]]](lambda: ([], []))
+            for fact in self._those(derived.of, derived.where):
                 if getattr(fact.data, derived.take, None) is not None:
-                    starts, facts = levels[_key(fact, derived.by)]
+                    starts, facts = levels[key(fact.data)]
                     starts.append(fact.start)
                     facts.append(fact)
+            return dict(levels)
+
+        levels: dict[Key, tuple[list[Instant], list[Fact]]] = self._shared("levels", self.compiled.derived_signature(derived.name), find)
         return levels
 
 
@@ -359,11 +360,6 @@ class FactScope:
 
 def _place(fact: Fact) -> tuple[Instant, int]:
     return fact.start, fact.event.position
-
-
-def _key(fact: Fact, names: tuple[str, ...]) -> Key:
-    data = fact.data
-    return tuple([getattr(data, name, None) for name in names])
 
 
 def _sum(after: Span | None, span: Span) -> Span:

@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import lcm
+from operator import itemgetter
 
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, Measure, Tier
 from ledger.rules.facts import Fact, Key
-from ledger.rules.linear import Linear, linear
 from ledger.rules.presence import FactScope, Present, Reading
 from ledger.rules.reasons import Reason, Value, key_text, median
 
 Values = tuple[int, ...]
-Judge = Callable[[Values], bool]
+_NOBODY = frozenset[str]()
+_BORDER = -1
 
 
 @dataclass(slots=True)
@@ -39,7 +40,9 @@ class Performance:
     instants: list[Instant] = field(default_factory=list)
     values: list[Values] = field(default_factory=list)
     met: list[str | None] = field(default_factory=list)
-    exempt: list[frozenset[str]] = field(default_factory=list)
+    exempt: dict[Instant, frozenset[str]] = field(default_factory=dict)
+    first: Instant = FOREVER
+    """When the first fact enters."""
     broken: Unpriced | None = None
     broken_at: Instant = FOREVER
 
@@ -70,7 +73,7 @@ class Performance:
         i = self.index(at)
         if i < 0:
             return StateScope(self, tuple([0] * len(self.book.measures)), at)
-        return StateScope(self, self.values[i], at, self.exempt[i])
+        return StateScope(self, self.values[i], at, self.exempt.get(self.instants[i], _NOBODY))
 
     def _at_nothing(self) -> Performance:
         """Before the first fact: what the rulebook says of nothing at all."""
@@ -84,7 +87,7 @@ class StateScope:
 
     __slots__ = ("at", "exempt", "performance", "values")
 
-    def __init__(self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = frozenset()) -> None:
+    def __init__(self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = _NOBODY) -> None:
         self.performance = performance
         self.values = values
         self.at = at
@@ -168,18 +171,6 @@ AGGREGATES: dict[str, Callable[[list[Key], list[Fraction]], Fraction]] = {
 }
 
 
-class _Sum:
-    """Also counts: the worth of a counted fact is one."""
-
-    __slots__ = ("total",)
-
-    def __init__(self) -> None:
-        self.total = 0
-
-    def move(self, way: int, worth: int, key: Key) -> None:
-        self.total += way * worth
-
-
 class _Distinct:
     __slots__ = ("keys", "total", "unit")
 
@@ -219,7 +210,7 @@ class _Median:
             self.total = self.ordered[half] if n % 2 else (self.ordered[half - 1] + self.ordered[half]) // 2
 
 
-_State = _Sum | _Distinct | _Median
+_State = _Distinct | _Median
 _Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth, key
 
 
@@ -232,12 +223,12 @@ def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER
         for present in performance.presents(measure)
         if present.end > since and present.start < until and present.start < present.end
     ]
+    performance.first = min([present.start for _, present in stays], default=FOREVER)
+    performance.unit = lcm(2, *{present.denominator for _, present in stays})
     for _, present in stays:
         if present.error is not None and present.start < performance.broken_at:
             performance.broken, performance.broken_at = present.error, max(present.start, since)
-    performance.unit = lcm(2, *{present.denominator for _, present in stays})
-    moves = _moves(performance, stays)
-    _Judgement(performance, _exemptions(reading)).run(moves)
+    _Judgement(performance, _exemptions(reading)).run(_moves(performance, stays))
     return performance
 
 
@@ -249,12 +240,10 @@ def _moves(performance: Performance, stays: list[tuple[int, Present]]) -> list[_
         moves.append((max(present.start, since), i, 1, worth, present.key))
         if present.end < until:
             moves.append((present.end, i, -1, worth, present.key))
-    moves.sort(key=_at)
     return moves
 
 
-def _at(move: _Move) -> Instant:
-    return move[0]
+_at = itemgetter(0)
 
 
 def _exemptions(reading: Reading) -> list[Fact]:
@@ -271,34 +260,42 @@ class _Judgement:
     def __init__(self, performance: Performance, exemptions: Iterable[Fact]) -> None:
         self.performance = performance
         self.book = performance.book
-        self.states: list[_State] = [self._state(measure) for measure in self.book.measures.values()]
+        self.judge = performance.reading.compiled.judge
+        self.totals = [0] * len(self.book.measures)
+        self.states = [self._state(measure) for measure in self.book.measures.values()]
         self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
-        self.tests = [(tier, self._tests(tier)) for tier in reversed(self.book.tiers)]
+        self.scope: StateScope | None = None
 
-    def _state(self, measure: Measure) -> _State:
+    def _state(self, measure: Measure) -> _State | None:
+        """None: a sum, and the worth of a counted fact is one."""
         match measure.aggregate:
             case "distinct":
                 return _Distinct(self.performance.unit)
             case "median":
                 return _Median()
             case _:
-                return _Sum()
-
-    def _tests(self, tier: Tier) -> list[tuple[str, Linear | None, int]]:
-        return [(need.name, linear(need.test, self.book, self.performance.unit), i) for i, need in enumerate(tier.needs)]
+                return None
 
     def run(self, moves: list[_Move]) -> None:
-        states, borders = self.states, self._borders()
-        i, n = 0, len(moves)
-        while i < n or borders:
-            at = moves[i][0] if i < n else FOREVER
-            if borders and borders[0] <= at:
-                at = borders.pop(0)
-            while i < n and moves[i][0] == at:
-                _, measure, way, worth, key = moves[i]
-                states[measure].move(way, worth, key)
-                i += 1
-            self.at(at)
+        """Everything of one instant, then one judgement."""
+        totals, states = self.totals, self.states
+        moves += [(at, _BORDER, 0, 0, ()) for at in self._borders()]
+        moves.sort(key=_at)
+        now = moves[0][0] if moves else FOREVER
+        for at, i, way, worth, key in moves:
+            if at != now:
+                self.at(now)
+                now = at
+            if i == _BORDER:
+                continue
+            state = states[i]
+            if state is None:
+                totals[i] += way * worth
+            else:
+                state.move(way, worth, key)
+                totals[i] = state.total
+        if moves:
+            self.at(now)
 
     def _borders(self) -> list[Instant]:
         """Instants at which the judgement may change though no measure does."""
@@ -317,12 +314,22 @@ class _Judgement:
 
     def at(self, at: Instant) -> None:
         performance = self.performance
-        values = tuple([state.total for state in self.states])
-        exempt = self._exempt(at) if self.exemptions else frozenset[str]()
+        values = tuple(self.totals)
+        self.scope = None
         performance.instants.append(at)
         performance.values.append(values)
-        performance.exempt.append(exempt)
-        performance.met.append(self._highest(values, at, exempt))
+        if self.exemptions:
+            exempt = performance.exempt[at] = self._exempt(at)
+            performance.met.append(self._met(StateScope(performance, values, at, exempt)))
+        else:
+            performance.met.append(self.judge(values, performance.unit, self._slow))
+
+    def _slow(self, tier: int, requirement: int) -> bool:
+        """A requirement that is not linear, of the state that is judged."""
+        performance = self.performance
+        if self.scope is None:
+            self.scope = StateScope(performance, performance.values[-1], performance.instants[-1])
+        return self.scope.meets_one(self.book.tiers[tier], requirement)
 
     def _exempt(self, at: Instant) -> frozenset[str]:
         """The names of the requirements that an override meets now; a tier's override meets all of that tier's and below."""
@@ -335,21 +342,8 @@ class _Judgement:
                     names.add(f"tier {fact.data.tier}")
         return frozenset(names)
 
-    def _highest(self, values: Values, at: Instant, exempt: frozenset[str]) -> str | None:
-        scope: StateScope | None = None
-        for tier, tests in self.tests:
-            if f"tier {tier.name}" in exempt:
-                return tier.name
-            for name, fast, i in tests:
-                if name in exempt:
-                    continue
-                if fast is not None:
-                    if not fast.holds(values):
-                        break
-                else:
-                    scope = scope or StateScope(self.performance, values, at, exempt)
-                    if not scope.meets_one(tier, i):
-                        break
-            else:
+    def _met(self, scope: StateScope) -> str | None:
+        for tier in reversed(self.book.tiers):
+            if f"tier {tier.name}" in scope.exempt or scope.meets(tier):
                 return tier.name
         return None

@@ -94,13 +94,8 @@ def walk(performances: Sequence[Performance], facts: Facts, horizon: Instant) ->
 
 def _beginning(performances: Sequence[Performance]) -> Instant | None:
     """The first instant with a fact; a rulebook's own border is none."""
-    firsts = [
-        present.start
-        for performance in performances
-        for measure in performance.book.measures.values()
-        for present in performance.presents(measure)
-    ]
-    return min(firsts, default=None)
+    first = min([performance.first for performance in performances], default=FOREVER)
+    return first if first < FOREVER else None
 
 
 def _absences(facts: Facts, programme: str) -> list[tuple[Instant, Instant]]:

@@ -1,0 +1,220 @@
+"""What a rulebook asks of facts and of states, turned once into plain functions.
+
+A rulebook is read once and asked millions of times. Simple conditions about a fact, the names that a price depends on and the
+requirements of the tiers become Python functions here; whatever is not simple stays with its expression, which says the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from bisect import bisect_right
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from ledger.instants import Instant
+from ledger.rules.book import Book, Gate, Measure, Presence
+from ledger.rules.expressions import Expression
+from ledger.rules.facts import FACTS, FLAG, NUMBER, Fact, Key
+from ledger.rules.linear import form
+
+if TYPE_CHECKING:
+    from ledger.rules.presence import Reading
+
+Worth = tuple[int, int]
+Condition = Callable[[Any], bool]
+Asked = Callable[["Reading", Fact, Any, Instant], tuple[object, ...]]
+Slow = Callable[[int, int], bool]
+Judge = Callable[[tuple[int, ...], int, Slow], str | None]
+Signature = tuple[object, ...]
+
+FACTORS_MAX = 50_000
+
+
+class Compiled:
+    """One rulebook's functions."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.judge = _judge(book)
+        self.factors: dict[tuple[object, ...], Worth] = {}
+        """What `times` gives for the values and rows that it reads: the same for all partners."""
+        self._signatures: dict[int, Signature] = {}
+        self._asked: dict[str, Asked] = {}
+
+    def signature(self, presence: Presence) -> Signature:
+        """Equal for presences that say the same, in whatever rulebook, so that their stays are found once."""
+        known = self._signatures.get(id(presence))
+        if known is None:
+            known = self._signatures[id(presence)] = self._sign(presence)
+        return known
+
+    def _sign(self, presence: Presence) -> Signature:
+        whiles, ifs = (tuple([self._sign_gate(gate) for gate in gates]) for gates in (presence.whiles, presence.ifs))
+        until = self.derived_signature(presence.until) if presence.until else ()
+        return (
+            presence.of, self._sign_expression(presence.where), presence.span, presence.after, whiles, ifs, presence.hold, until,
+        )  # fmt: skip
+
+    def _sign_gate(self, gate: Gate) -> Signature:
+        if gate.presence is None:
+            return tuple([self._sign_gate(option) for option in gate.any_of])
+        return gate.by, self.signature(gate.presence)
+
+    def derived_signature(self, name: str) -> Signature:
+        derived = self.book.derived[name]
+        where, when = self._sign_expression(derived.where), self._sign_expression(derived.when)
+        return derived.how, derived.of, derived.take, derived.by, where, when, derived.stated
+
+    def _sign_expression(self, expression: Expression | None) -> Signature:
+        """What reads tables or derived values may read others of the same name elsewhere."""
+        if expression is None:
+            return ()
+        alone = not expression.tables and not expression.names & self.book.derived.keys()
+        return (expression.text,) if alone else (expression.text, self.book.hash)
+
+    def asked(self, measure: Measure) -> Asked:
+        """The values and rows on which the measure's `times` depends, as a key."""
+        known = self._asked.get(measure.name)
+        if known is None:
+            known = self._asked[measure.name] = _asked(self.book, measure)
+        return known
+
+
+@lru_cache(maxsize=256)
+def compiled(book: Book) -> Compiled:
+    return Compiled(book)
+
+
+# -- conditions about one fact ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=10_000)
+def condition(expression: Expression, kind: str) -> Condition | None:
+    """The condition as a function of a fact's data, where it compares nothing but fields with constants."""
+    env: dict[str, Any] = {"Decimal": Decimal}
+    source = _condition(expression.tree, expression, FACTS[kind].fields, env)
+    return None if source is None else _made(f"lambda data: {source}", env)
+
+
+def _made(source: str, env: dict[str, Any]) -> Any:
+    """Our own text: names are checked fields, constants are handed over by reference."""
+    return eval(source, env)
+
+
+def _condition(tree: ast.expr, whole: Expression, fields: dict[str, str], env: dict[str, Any]) -> str | None:
+    match tree:
+        case ast.BoolOp(op=op, values=values):
+            parts = [_condition(value, whole, fields, env) for value in values]
+            word = " and " if isinstance(op, ast.And) else " or "
+            return None if None in parts else f"({word.join(part for part in parts if part)})"
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            part = _condition(operand, whole, fields, env)
+            return None if part is None else f"(not {part})"
+        case ast.Compare(left=ast.Name(id=name), ops=[op], comparators=[ast.Constant() as constant]) if type(op) in _SIGNS:
+            return _compared(name, _SIGNS[type(op)], [constant], whole, fields, env)
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple() | ast.List() as row]):
+            sign = "in" if isinstance(op, ast.In) else "not in"
+            return _compared(name, sign, row.elts, whole, fields, env)
+    return None
+
+
+_SIGNS: dict[type[ast.cmpop], str] = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+
+
+def _compared(
+    name: str, sign: str, constants: list[Any], whole: Expression, fields: dict[str, str], env: dict[str, Any]
+) -> str | None:  # fmt: skip
+    kind = fields.get(name)
+    if kind is None or not all(isinstance(each, ast.Constant) and _fits(kind, each.value) for each in constants):
+        return None
+    handed = f"c{len(env)}"
+    if kind == NUMBER:
+        exact = [_decimal(whole, each) for each in constants]
+        env[handed] = exact[0] if sign in _SIGNS.values() else tuple(exact)
+        return f"(Decimal(data.{name} or 0) {sign} {handed})"
+    values = [each.value for each in constants]
+    env[handed] = values[0] if sign in _SIGNS.values() else tuple(values)
+    nothing = f'("" if data.{name} is None else data.{name})'
+    return f"({nothing} {sign} {handed})"
+
+
+def _fits(kind: str, value: object) -> bool:
+    if kind == NUMBER:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == FLAG else str)
+
+
+def _decimal(whole: Expression, constant: ast.Constant) -> Decimal:
+    """Exactly as written; comparing decimals is exact at any length."""
+    numerator, denominator = whole.literal(constant).as_integer_ratio()
+    digits = 0
+    while (numerator * 10**digits) % denominator:
+        digits += 1
+    return Decimal(numerator * 10**digits // denominator).scaleb(-digits)
+
+
+# -- keys and prices ---------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=10_000)
+def key_of(names: tuple[str, ...]) -> Callable[[Any], Key]:
+    """The named fields of a fact's data, always as a tuple."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    if not names:
+        return lambda data: ()
+    get = attrgetter(names[0])
+    return lambda data: (get(data),)
+
+
+def _asked(book: Book, measure: Measure) -> Asked:
+    assert measure.times is not None
+    env: dict[str, Any] = {"bisect_right": bisect_right}
+    parts = [repr(measure.name)]
+    for name in sorted(measure.times.names):
+        derived = book.derived.get(name)
+        if derived is None:
+            parts.append(f"data.{name}" if name in FACTS[measure.presence.of].fields else "''")
+            continue
+        env[f"d_{name}"] = derived
+        parts.append(f"reading.level_of(d_{name}, fact, at)[0]" if derived.how == "value" else f"reading.date_of(d_{name}, fact)")
+    for name in sorted(measure.times.tables):
+        table = book.tables[name]
+        if len(table.rows) == 1:
+            continue
+        env[f"rows_{name}"] = [at for at, _ in table.rows]
+        if table.on is not None:
+            env[f"d_{table.on}"] = book.derived[table.on]
+        clock = "at" if table.on is None else f"reading.date_of(d_{table.on}, fact)"
+        parts.append(f"bisect_right(rows_{name}, {clock}, 1)")
+    made: Asked = _made(f"lambda reading, fact, data, at: ({', '.join(parts)},)", env)
+    return made
+
+
+# -- the judgement of a state ------------------------------------------------------------------------------------------
+
+
+def _judge(book: Book) -> Judge:
+    """The highest tier whose requirements the values meet; `slow(tier, requirement)` judges what is not linear.
+
+    Values are in units of 1/u, so a linear requirement is a comparison of integers.
+    """
+    lines = ["def judge(v, u, slow):"]
+    for place, tier in reversed(list(enumerate(book.tiers))):
+        tests = []
+        for i, need in enumerate(tier.needs):
+            linear = form(need.test, book)
+            if linear is None:
+                tests.append(f"slow({place}, {i})")
+            else:
+                weights, op, bound = linear
+                total = " + ".join(f"v[{at}]" if weight == 1 else f"{weight} * v[{at}]" for at, weight in weights) or "0"
+                tests.append(f"{total} {op} {bound} * u")
+        lines.append(f"    if {' and '.join(tests) or 'True'}: return {tier.name!r}")
+    env: dict[str, Any] = {}
+    exec("\n".join([*lines, "    return None"]), env)
+    judge: Judge = env["judge"]
+    return judge
