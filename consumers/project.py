@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from consumers.bus import Bus
 from consumers.wire import sealed
 from ledger.projections.questions import History
-from ledger.projections.store import Store
+from ledger.projections.store import Store, rows_of
 from ledger.rules.library import Library
 
 PAGE = 50_000
+PARTNERS_AT_ONCE = 100
 
 
 class Project:
@@ -47,9 +48,10 @@ class Project:
         partners = self._history.partners()
         with self._store.writing() as connection:
             self._store.clear(connection)
-            for done, partner in enumerate(partners, start=1):
-                self._store.apply(connection, partner, self._history.events(partner, head), library)
-                progress(done, len(partners))
+            for first in range(0, len(partners), PARTNERS_AT_ONCE):
+                page = partners[first : first + PARTNERS_AT_ONCE]
+                self._store.write(connection, [rows_of(partner, self._history.events(partner, head), library) for partner in page])
+                progress(first + len(page), len(partners))
             self._store.mark(connection, head)
         return len(partners)
 

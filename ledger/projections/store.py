@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Index, MetaData, Table, Text, create_engine, delete, event, func, select
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
-from ledger.instants import BEGINNING, FOREVER, Instant
+from ledger.instants import FOREVER, Instant
 from ledger.rules.breakdown import point_measures
 from ledger.rules.library import Library
 from ledger.rules.life import Life
@@ -48,17 +48,19 @@ LEVELS = Table(
 LOTS = Table(
     "lots",
     METADATA,
-    Column("partner", Text, nullable=False),
-    Column("programme", Text, nullable=False),
-    Column("measure", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
+    Column("partner", Text, primary_key=True),
+    Column("programme", Text, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("since", BigInteger, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
     Column("client", Text),
-    Column("since", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
     Column("exact", Text, nullable=False),
     Column("micro", BigInteger, nullable=False),
-    Index("lots_by_partner", "partner", "programme", "measure", "since"),
+    sqlite_with_rowid=False,
 )
+Level = tuple[str | None, str | None, str]
+
 TABLES = (PARTNERS, LEVELS, LOTS)
 
 
@@ -92,23 +94,18 @@ class Store:
         """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
         for table in TABLES:
             connection.execute(delete(table).where(table.c.partner == partner))
-        parked: str | None = None
-        levels: list[dict[str, Any]] = []
-        lots: list[tuple[Any, ...]] = []
-        for programme in programmes_of(events, library):
-            try:
-                life = Life(events, library.force(programme))
-                levels += _level_rows(partner, programme, life)
-                lots += _lot_rows(partner, programme, life)
-            except LedgerError as error:
-                parked = f"{programme}: {error.what} [{error.code}]"
-        last = events[-1]
-        row = {"partner": partner, "version": last.version, "position": last.position, "parked": parked}
-        connection.execute(insert(PARTNERS).values(row))
-        if levels:
-            connection.execute(insert(LEVELS), levels)
-        if lots:
-            connection.exec_driver_sql(_INSERT_LOTS, lots)
+        self.write(connection, [rows_of(partner, events, library)])
+
+    def write(self, connection: Connection, partners: Iterable[Rows]) -> None:
+        """The rows of partners that have none yet."""
+        made = list(partners)
+        for insertion, rows in (
+            (_INSERT_PARTNERS, [rows.partner for rows in made]),
+            (_INSERT_LEVELS, [level for rows in made for level in rows.levels]),
+            (_INSERT_LOTS, [lot for rows in made for lot in rows.lots]),
+        ):
+            if rows:
+                connection.exec_driver_sql(insertion, rows)
 
     def clear(self, connection: Connection) -> None:
         for table in (*TABLES, PROGRESS):
@@ -152,7 +149,12 @@ class Store:
             }
 
 
-_INSERT_LOTS = "INSERT INTO lots (partner, programme, measure, position, client, since, until, exact, micro) VALUES (?,?,?,?,?,?,?,?,?)"
+def _insertion(table: Table) -> str:
+    """SQLAlchemy's own insert of many rows takes three times as long."""
+    return f"INSERT INTO {table.name} VALUES ({','.join('?' * len(table.columns))})"
+
+
+_INSERT_PARTNERS, _INSERT_LEVELS, _INSERT_LOTS = (_insertion(table) for table in TABLES)
 
 
 @lru_cache(maxsize=100_000)
@@ -168,40 +170,75 @@ def programmes_of(events: Iterable[Sealed], library: Library) -> list[str]:
     return enrolled or (known if len(known) == 1 else [])
 
 
-def _level_rows(partner: str, programme: str, life: Life) -> list[dict[str, Any]]:
+class Rows(NamedTuple):
+    """What one partner's events make: a function of the events and the rulebooks."""
+
+    partner: tuple[Any, ...]
+    levels: list[tuple[Any, ...]]
+    lots: list[tuple[Any, ...]]
+
+
+def rows_of(partner: str, events: Sequence[Sealed], library: Library) -> Rows:
+    """A partner's rows in every programme. What cannot be applied parks the partner."""
+    parked: str | None = None
+    levels: list[tuple[Any, ...]] = []
+    lots: list[tuple[Any, ...]] = []
+    for programme in programmes_of(events, library):
+        try:
+            life = Life(events, library.force(programme))
+            levels += _level_rows(partner, programme, life)
+            lots += _lot_rows(partner, programme, life)
+        except LedgerError as error:
+            parked = f"{programme}: {error.what} [{error.code}]"
+    return Rows((partner, events[-1].version, events[-1].position, parked), levels, lots)
+
+
+def _level_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]:
     """One row for each stretch in which neither tier nor rulebook changes; the last one is open."""
-    horizon = life.settled_at
-    rows: list[dict[str, Any]] = []
     broken = min((p.broken_at for p in life.performances if p.broken is not None), default=FOREVER)
-    for at in life.edges(BEGINNING, min(horizon, broken)):
+    found: list[tuple[Instant, Level, str]] = []
+    for at in life.turns(min(life.settled_at, broken)):
         step = life.credited(at)
         level = (life.tier(at), step.tier if step else None, life.book(at).name)
-        if rows and level == (rows[-1]["performance"], rows[-1]["credited"], rows[-1]["book"]):
-            continue
-        if rows:
-            rows[-1]["until"] = at
-        rows.append(
-            {
-                "partner": partner, "programme": programme, "since": at, "until": min(FOREVER, broken), "performance": level[0],
-                "credited": level[1], "book": level[2], "because": step.cause if step and step.at == at else "",
-            }
-        )  # fmt: skip
-    return rows
+        if not found or level != found[-1][1]:
+            found.append((at, level, step.cause if step and step.at == at else ""))
+    ends = [*[at for at, _, _ in found[1:]], broken]
+    return [(partner, programme, at, end, *level, because) for (at, level, because), end in zip(found, ends, strict=True)]
 
 
-def _lot_rows(partner: str, programme: str, life: Life) -> Iterator[tuple[Any, ...]]:
-    """The lots of each rulebook in its time of force, exactly and in whole micro-points."""
+def _lot_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]:
+    """The lots, exactly and in whole micro-points; one that is worth the same by the next rulebook goes on."""
+    rows: list[tuple[Any, ...]] = []
+    last: dict[tuple[str, int], int] = {}
     for performance in life.performances:
+        begin, stop = performance.since, performance.until
         for measure in point_measures(performance.book):
+            name = measure.name
             for present in performance.presents(measure):
-                since, until = max(present.start, performance.since), min(present.end, performance.until)
-                if since < until and present.error is None:
-                    value = present.value
-                    client = getattr(present.fact.data, "client", None)
-                    yield (
-                        partner, programme, measure.name, present.fact.event.position, client, since, until, str(value),
-                        round(value * 1_000_000),
-                    )  # fmt: skip
+                since, until = max(present.start, begin), min(present.end, stop)
+                if since >= until or present.error is not None:
+                    continue
+                event = present.fact.event
+                exact, micro = _written(present.numerator, present.denominator)
+                place = last.get((name, event.position))
+                if place is not None and rows[place][_UNTIL] == since and rows[place][_EXACT] == exact:
+                    since = rows[place][_SINCE]
+                else:
+                    place = last[name, event.position] = len(rows)
+                    rows.append(())
+                client = getattr(event.event.data, "client", None)
+                rows[place] = (partner, programme, name, since, event.position, client, until, exact, micro)
+    return sorted(rows)
+
+
+_SINCE, _UNTIL, _EXACT = (list(LOTS.columns.keys()).index(name) for name in ("since", "until", "exact"))
+
+
+@lru_cache(maxsize=100_000)
+def _written(numerator: int, denominator: int) -> tuple[str, int]:
+    """A worth as a reduced fraction, and rounded to whole micro-points, half to even."""
+    value = Fraction(numerator, denominator)
+    return str(value), round(value * 1_000_000)
 
 
 def _pragmas(connection: Any, _: object) -> None:

@@ -121,6 +121,15 @@ class Life:
                 found.add(performance.since)
         return sorted(found)
 
+    def turns(self, until: Instant) -> list[Instant]:
+        """The instants before `until` at which the performance tier, the credited tier or the rulebook changes."""
+        found = {step.at for step in self.walked(until).steps if step.at < until}
+        for performance in self.performances:
+            found.update(at for at in performance.turns() if at < until)
+            if BEGINNING < performance.since < until:
+                found.add(performance.since)
+        return sorted(found)
+
     def foresee(self, at: Instant) -> Life:
         """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds.
 

@@ -54,6 +54,7 @@ class Reading:
         self.now = now
         self.compiled = compiled(book)
         self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
+        self._indexes: dict[str, Any] = {}
 
     def presents(self, measure: Measure) -> list[Present]:
         """Every stay of every fact in the measure, each worth what it is worth."""
@@ -235,7 +236,7 @@ class Reading:
             found = self._names(derived).get((fact.event.event.source, named)) if named is not None else None
             if found is not None:
                 return found
-        relatives = self._index(derived).get(key_of(derived.by)(fact.data), ())
+        relatives = (self._indexes.get(derived.name) or self._index(derived)).get(key_of(derived.by)(fact.data), ())
         if derived.how == "first":
             return relatives[0] if relatives and _place(relatives[0]) <= _place(fact) else None
         before = bisect_right(relatives, _place(fact), key=_place)
@@ -256,6 +257,7 @@ class Reading:
             return dict(relatives)
 
         index: dict[Key, list[Fact]] = self._shared("relatives", self.compiled.derived_signature(derived.name), find)
+        self._indexes[derived.name] = index
         return index
 
     def date_of(self, derived: Derived, fact: Fact) -> Instant:
@@ -268,7 +270,8 @@ class Reading:
 
     def level_of(self, derived: Derived, fact: Fact, at: Instant) -> tuple[str, Fact | None]:
         """The value last stated at or before `at`; nothing stated is the empty text."""
-        starts, facts = self._levels(derived).get(key_of(derived.by)(fact.data), ((), ()))
+        levels = self._indexes.get(derived.name) or self._levels(derived)
+        starts, facts = levels.get(key_of(derived.by)(fact.data), ((), ()))
         before = bisect_right(starts, at)
         if not before:
             return "", None
@@ -285,6 +288,7 @@ class Reading:
             return dict(levels)
 
         levels: dict[Key, tuple[list[Instant], list[Fact]]] = self._shared("levels", self.compiled.derived_signature(derived.name), find)
+        self._indexes[derived.name] = levels
         return levels
 
 

@@ -68,6 +68,10 @@ class Performance:
         i = self.index(at)
         return self.met[i] if i >= 0 else self._at_nothing().met[0]
 
+    def turns(self) -> list[Instant]:
+        """The instants at which the tier that is met becomes another; the first state is one."""
+        return [at for at, met, before in zip(self.instants, self.met, [self, *self.met], strict=False) if met != before]
+
     def scope_at(self, at: Instant) -> StateScope:
         self.check(at)
         i = self.index(at)

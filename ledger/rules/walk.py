@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
 from ledger.rules.book import Book, Continuous, Membership, Review
@@ -162,7 +163,7 @@ def _reviewed(
         before = credit.tier
         met = performance.tier_at(at)
         credit.window = [*credit.window[-(policy.window - 1) :], met] if policy.window > 1 else [met]
-        review = _is_review(at, policy, book.zone)
+        review = _is_review(at, policy.reviews, book.zone)
         verdict = _judge(performance, policy, credit, at, review)
         result.checkpoints.append(Checkpoint(at, met, review, credit.tier, verdict))
         if credit.tier != before:
@@ -204,7 +205,7 @@ def _checkpoints(policy: Review, zone: str, since: Instant, until: Instant) -> I
     first = to_datetime(since, zone)
     month = first.year * 12 + first.month - 1
     while True:
-        at = wall(zone, month // 12, month % 12 + 1, policy.day)
+        at = _checkpoint(zone, month, policy.day)
         if at >= until:
             return
         if at >= since:
@@ -212,9 +213,15 @@ def _checkpoints(policy: Review, zone: str, since: Instant, until: Instant) -> I
         month += 1
 
 
-def _is_review(at: Instant, policy: Review, zone: str) -> bool:
+@lru_cache(maxsize=4096)
+def _checkpoint(zone: str, month: int, day: int) -> Instant:
+    return wall(zone, month // 12, month % 12 + 1, day)
+
+
+@lru_cache(maxsize=4096)
+def _is_review(at: Instant, reviews: tuple[tuple[int, int], ...], zone: str) -> bool:
     day = to_datetime(at, zone)
-    return (day.month, day.day) in policy.reviews
+    return (day.month, day.day) in reviews
 
 
 def next_review(policy: Review, zone: str, after: Instant) -> Instant:
