@@ -123,7 +123,23 @@ def plus(at: Instant, span: Span, zone: str = "UTC") -> Instant:
         return min(at + span.micros, FOREVER)
     if zone == "UTC" and not span.months:
         return min(at + span.days * DAY + span.micros, FOREVER)
+    if zone == "UTC" and span.months and not span.days:
+        return _plus_months(at, span)
     return _plus_wall(to_datetime(at, zone).replace(tzinfo=None), span, zone)
+
+
+def _plus_months(at: Instant, span: Span) -> Instant:
+    """In UTC: the day is moved, the time of the day stays."""
+    days, time = divmod(at, DAY)
+    day = date.fromordinal(_EPOCH_DAY + days)
+    year, month = divmod(day.year * 12 + day.month - 1 + span.months, 12)
+    if not 1 <= year <= 9999:
+        return FOREVER if year > 9999 else BEGINNING
+    moved = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    return min((moved.toordinal() - _EPOCH_DAY) * DAY + time + span.micros, FOREVER)
+
+
+_EPOCH_DAY = EPOCH.toordinal()
 
 
 def _plus_wall(naive: datetime, span: Span, zone: str) -> Instant:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -234,11 +235,14 @@ def _lot_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]
 _SINCE, _UNTIL, _EXACT = (list(LOTS.columns.keys()).index(name) for name in ("since", "until", "exact"))
 
 
-@lru_cache(maxsize=100_000)
 def _written(numerator: int, denominator: int) -> tuple[str, int]:
     """A worth as a reduced fraction, and rounded to whole micro-points, half to even."""
-    value = Fraction(numerator, denominator)
-    return str(value), round(value * 1_000_000)
+    common = gcd(numerator, denominator)
+    whole, parts = numerator // common, denominator // common
+    micro, rest = divmod(whole * 1_000_000, parts)
+    if 2 * rest > parts or (2 * rest == parts and micro % 2):
+        micro += 1
+    return (str(whole) if parts == 1 else f"{whole}/{parts}"), micro
 
 
 def _pragmas(connection: Any, _: object) -> None:

@@ -24,7 +24,10 @@ from ledger.rules.reasons import Reason, Value, key_text
 
 Interval = tuple[Instant, Instant]
 Stay = tuple[Fact, Instant, Instant]
+Levels = tuple[list[Instant], list[Fact], list[str]]
+_NO_LEVELS: Levels = ([], [], [])
 ONE: Worth = (1, 1)
+NOTHING: Worth = (0, 1)
 
 
 class Present:
@@ -100,7 +103,7 @@ class Reading:
         return found
 
     def _find_stays(self, presence: Presence) -> list[Stay]:
-        stays = [(fact, *self._life(presence, fact)) for fact in self._those(presence.of, presence.where)]
+        stays = self._lives(presence, self._those(presence.of, presence.where))
         if presence.until:
             stays = self._settled(presence, self.book.derived[presence.until], stays)
         else:
@@ -123,21 +126,29 @@ class Reading:
             return [fact for fact in facts if quick(fact.data)]
         return [fact for fact in facts if where.evaluate(FactScope(self, fact, fact.start))]
 
-    def _life(self, presence: Presence, fact: Fact) -> Interval:
+    def _lives(self, presence: Presence, facts: Iterable[Fact]) -> list[Stay]:
+        """A fact's own life, delayed, and no longer than the span; delay and span are counted from its start together, never chained."""
         zone, after = self.book.zone, presence.after
-        start, end = fact.start, fact.end
         if after:
-            start, end = plus(start, after, zone), plus(end, after, zone)
+            stays = [(fact, plus(fact.start, after, zone), plus(fact.end, after, zone)) for fact in facts]
+        else:
+            stays = [(fact, fact.start, fact.end) for fact in facts]
         if presence.span is None:
-            return start, end
-        natural = plus(fact.start, _sum(after, presence.span), zone)
-        if natural >= end or (presence.hold and self.now is not None and natural > self.now):
-            return start, end
-        return start, natural
+            return stays
+        span = _sum(after, presence.span)
+        held = self.now if presence.hold and self.now is not None else FOREVER
+        lives = []
+        for stay in stays:
+            fact, start, end = stay
+            natural = plus(fact.start, span, zone)
+            lives.append(stay if natural >= end or natural > held else (fact, start, natural))
+        return lives
 
     def _settled(self, presence: Presence, settles: Derived, stays: list[Stay]) -> list[Stay]:
         """A fact that takes another back ends with it; if that one has left already, it takes nothing and is still shown."""
         takers = {id(fact) for fact in self._those(presence.of, settles.when)}
+        if not takers:
+            return stays
         ends = {id(fact): end for fact, _, end in stays if id(fact) not in takers}
         counted = Presence(of=settles.of, span=presence.span)
         settled: list[Stay] = []
@@ -145,7 +156,7 @@ class Reading:
             other = self.relative(settles, fact) if id(fact) in takers else None
             if other is not None:
                 last = ends.get(id(other))
-                end = min(fact.end, self._life(counted, other)[1] if last is None else last)
+                end = min(fact.end, self._lives(counted, [other])[0][2] if last is None else last)
             settled.append((fact, start, max(start, end)))
         return settled
 
@@ -179,7 +190,7 @@ class Reading:
     def _priced(self, measure: Measure, stays: list[Stay]) -> list[Present]:
         """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
         key = key_of(measure.key)
-        if measure.value is None and measure.times is None:
+        if measure.value is None:
             return [Present(fact, start, end, ONE, key(fact.data)) for fact, start, end in stays]
         if measure.on_now:
             stays = [
@@ -187,13 +198,20 @@ class Reading:
                 for fact, start, end in stays
                 for begin, stop in pairwise((start, *self._changes(measure, fact, start, end), end))
             ]
+        written = measure.value.text if measure.value.text in FACTS[measure.presence.of].fields else None
+        factors, asked = self.compiled.factors, self.compiled.asked(measure) if measure.times else None
         presents = []
         for fact, start, end in stays:
+            data, at, error = fact.data, start if measure.on_now else fact.start, None
             try:
-                worth, error = self._worth(measure, fact, start if measure.on_now else fact.start), None
+                value = _pair(getattr(data, written)) if written else _ratio(measure.value.evaluate(FactScope(self, fact, at)))
+                if asked is not None:
+                    basis = asked(self, fact, data, at)
+                    factor = factors.get(basis) or self._factor(measure, fact, at, basis)
+                    value = value[0] * factor[0], value[1] * factor[1]
             except Unpriced as unpriced:
-                worth, error = (0, 1), unpriced
-            presents.append(Present(fact, start, end, worth, key(fact.data), error))
+                value, error = NOTHING, unpriced
+            presents.append(Present(fact, start, end, value, (), error))
         return presents
 
     def _changes(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> tuple[Instant, ...]:
@@ -205,27 +223,17 @@ class Reading:
             for name in part.names & self.book.derived.keys() if part is not None else ():
                 derived = self.book.derived[name]
                 if derived.how == "value":
-                    found.update(self._levels(derived).get(key_of(derived.by)(fact.data), ((), ()))[0])
+                    found.update(self._levels(derived).get(key_of(derived.by)(fact.data), _NO_LEVELS)[0])
         return tuple(sorted(at for at in found if start < at < end))
 
-    def _worth(self, measure: Measure, fact: Fact, at: Instant) -> Worth:
-        value = self._value(measure, fact, at)
-        if measure.times is None:
-            return value
-        factors, asked = self.compiled.factors, self.compiled.asked(measure)(self, fact, fact.data, at)
-        factor = factors.get(asked)
-        if factor is None:
-            if len(factors) >= FACTORS_MAX:
-                factors.clear()
-            factor = factors[asked] = _ratio(measure.times.evaluate(FactScope(self, fact, at)))
-        return value[0] * factor[0], value[1] * factor[1]
-
-    def _value(self, measure: Measure, fact: Fact, at: Instant) -> Worth:
-        assert measure.value is not None
-        name = measure.value.text
-        if name in FACTS[fact.kind].fields:
-            return _pair(getattr(fact.data, name))
-        return _ratio(measure.value.evaluate(FactScope(self, fact, at)))
+    def _factor(self, measure: Measure, fact: Fact, at: Instant, basis: tuple[object, ...]) -> Worth:
+        """What `times` gives, kept by what it depends on."""
+        assert measure.times is not None
+        factors = self.compiled.factors
+        if len(factors) >= FACTORS_MAX:
+            factors.clear()
+        factor = factors[basis] = _ratio(measure.times.evaluate(FactScope(self, fact, at)))
+        return factor
 
     # -- derived values ------------------------------------------------------------------------------------------
 
@@ -271,23 +279,23 @@ class Reading:
     def level_of(self, derived: Derived, fact: Fact, at: Instant) -> tuple[str, Fact | None]:
         """The value last stated at or before `at`; nothing stated is the empty text."""
         levels = self._indexes.get(derived.name) or self._levels(derived)
-        starts, facts = levels.get(key_of(derived.by)(fact.data), ((), ()))
+        starts, facts, values = levels.get(key_of(derived.by)(fact.data), _NO_LEVELS)
         before = bisect_right(starts, at)
-        if not before:
-            return "", None
-        return str(getattr(facts[before - 1].data, derived.take)), facts[before - 1]
+        return (values[before - 1], facts[before - 1]) if before else ("", None)
 
-    def _levels(self, derived: Derived) -> dict[Key, tuple[list[Instant], list[Fact]]]:
-        def find() -> dict[Key, tuple[list[Instant], list[Fact]]]:
-            key, levels = key_of(derived.by), defaultdict[Key, tuple[list[Instant], list[Fact]]](lambda: ([], []))
+    def _levels(self, derived: Derived) -> dict[Key, Levels]:
+        def find() -> dict[Key, Levels]:
+            key, levels = key_of(derived.by), dict[Key, Levels]()
             for fact in self._those(derived.of, derived.where):
-                if getattr(fact.data, derived.take, None) is not None:
-                    starts, facts = levels[key(fact.data)]
+                value = getattr(fact.data, derived.take, None)
+                if value is not None:
+                    starts, facts, values = levels.setdefault(key(fact.data), ([], [], []))
                     starts.append(fact.start)
                     facts.append(fact)
-            return dict(levels)
+                    values.append(str(value))
+            return levels
 
-        levels: dict[Key, tuple[list[Instant], list[Fact]]] = self._shared("levels", self.compiled.derived_signature(derived.name), find)
+        levels: dict[Key, Levels] = self._shared("levels", self.compiled.derived_signature(derived.name), find)
         self._indexes[derived.name] = levels
         return levels
 

@@ -22,7 +22,6 @@ from ledger.rules.reasons import Reason, Value, key_text, median
 
 Values = tuple[int, ...]
 _NOBODY = frozenset[str]()
-_BORDER = -1
 
 
 @dataclass(slots=True)
@@ -283,19 +282,17 @@ class _Judgement:
     def run(self, moves: list[_Move]) -> None:
         """Everything of one instant, then one judgement."""
         totals, states = self.totals, self.states
-        moves += [(at, _BORDER, 0, 0, ()) for at in self._borders()]
+        moves += [(at, 0, 0, 0, ()) for at in self._borders()]
         moves.sort(key=_at)
         now = moves[0][0] if moves else FOREVER
         for at, i, way, worth, key in moves:
             if at != now:
                 self.at(now)
                 now = at
-            if i == _BORDER:
-                continue
             state = states[i]
             if state is None:
                 totals[i] += way * worth
-            else:
+            elif way:
                 state.move(way, worth, key)
                 totals[i] = state.total
         if moves:

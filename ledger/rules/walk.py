@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
 from ledger.rules.book import Book, Continuous, Membership, Review
@@ -21,8 +22,7 @@ RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """The credited tier from `at` on, and what made it so."""
 
     at: Instant
@@ -31,8 +31,7 @@ class Step:
     book: Book
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What was seen at a checkpoint: the performance tier then, whether it was a review, and the credited tier after it."""
 
     at: Instant
@@ -157,12 +156,13 @@ def _reviewed(
         while leavings and leavings[0] <= at:
             credit.tier = None
             result.step(leavings.pop(0), None, LEFT, book)
-        if any(begin <= at < end for begin, end in absences):
+        if absences and any(begin <= at < end for begin, end in absences):
             credit.window.append(None)
             continue
         before = credit.tier
         met = performance.tier_at(at)
-        credit.window = [*credit.window[-(policy.window - 1) :], met] if policy.window > 1 else [met]
+        credit.window.append(met)
+        del credit.window[: -policy.window]
         review = _is_review(at, policy.reviews, book.zone)
         verdict = _judge(performance, policy, credit, at, review)
         result.checkpoints.append(Checkpoint(at, met, review, credit.tier, verdict))
@@ -177,6 +177,8 @@ def _reviewed(
 def _judge(performance: Performance, policy: Review, credit: _Credit, at: Instant, review: bool) -> str:
     """Raise at any checkpoint; at a review keep, hold or drop."""
     book, met = performance.book, credit.window[-1]
+    if met == credit.tier and not review:
+        return ""
     if book.rank(met) > book.rank(credit.tier):
         credit.tier = met
         return RAISED
