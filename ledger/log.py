@@ -53,6 +53,7 @@ GENESIS = bytes(32)
 STREAM_KINDS = ("partner", "person", "client", "programme", "ledger")
 
 _HEADS_MAX = 200_000
+_ROWS = 125  # in a statement; more are no faster
 _WHEN = Struct(">q")
 _STATE_BODY = 72  # hash 32, previous 32, recorded_at 8, then the bytes of the event
 
@@ -211,27 +212,28 @@ class Writing:
         assert recorded_at >= self.recorded_at, "recorded time runs backwards"
         if not entries:
             return range(0)
-        rows, receipts = self._sealed(entries, recorded_at)
-        self._write(rows, receipts, recorded_at)
-        positions = range(self.head + 1, self.head + 1 + len(rows))
+        positions = range(self.head + 1, self.head + 1 + len(entries))
+        events, receipts = self._sealed(entries, recorded_at)
+        self._write_receipts(receipts)
+        self._insert("stored_events", 5, events)
+        self._cursor.execute("INSERT INTO inserts VALUES (?,?)", (positions[-1], recorded_at))
         self.head, self.recorded_at = positions[-1], recorded_at
         return positions
 
-    def _sealed(
-        self, entries: Sequence[Entry], recorded_at: Instant
-    ) -> tuple[list[tuple[int, str, int, str, bytes]], list[tuple[str, str, int, int]]]:
-        """The rows of the two tables. This loop is the bulk path: it calls nothing that it does not need."""
+    def _sealed(self, entries: Sequence[Entry], recorded_at: Instant) -> tuple[list[Any], list[Any]]:
+        """The values of the two tables, row after row. This loop is the bulk path: it calls and makes nothing that it does not need."""
         when, pack, heads, head_of, join = _WHEN.pack(recorded_at), _WHEN.pack, self._heads, self._head_of, b"".join
-        rows, receipts = [], []
+        events: list[Any] = []
+        receipts: list[Any] = []
         for position, (stream, kind, body, source, id, row_count) in enumerate(entries, self.head + 1):
             version, previous = heads.get(stream) or head_of(stream)
             version += 1
             sealed = sha256(join((previous, stream.encode(), b"\0", pack(version), when, body))).digest()
             heads[stream] = version, sealed
-            rows.append((position, stream, version, kind, join((sealed, previous, when, body))))
+            events += position, stream, version, kind, join((sealed, previous, when, body))
             if row_count:
-                receipts.append((source, id, position, row_count))
-        return rows, receipts
+                receipts += source, id, position, row_count
+        return events, receipts
 
     def _head_of(self, stream: str) -> tuple[int, bytes]:
         row = self._cursor.execute(
@@ -241,26 +243,31 @@ class Writing:
         ).fetchone()
         return (0, GENESIS) if row is None else row
 
-    def _write(
-        self,
-        rows: list[tuple[int, str, int, str, bytes]],
-        receipts: list[tuple[str, str, int, int]],
-        recorded_at: Instant,
-    ) -> None:
-        """1 the receipts: an id that is taken shows itself before anything else was written. 2 the events. 3 the insert.
+    def _write_receipts(self, receipts: list[Any]) -> None:
+        """Before all else, because an id that is taken shows itself here.
 
-        What was written of the receipts is taken out again by name, since a savepoint would cost a copy of each page touched.
+        What was written by then is taken out again by name, since a savepoint would cost a copy of each page touched.
         """
         before = self._cursor.connection.total_changes
         try:
-            self._cursor.executemany("INSERT INTO receipts VALUES (?,?,?,?)", receipts)
+            self._insert("receipts", 4, receipts)
         except sqlite3.IntegrityError as error:
-            written = receipts[: self._cursor.connection.total_changes - before]
-            self._cursor.executemany("DELETE FROM receipts WHERE source = ? AND id = ?", [(source, id) for source, id, *_ in written])
+            written = 4 * (self._cursor.connection.total_changes - before)
+            names = zip(receipts[0:written:4], receipts[1:written:4], strict=True)
+            self._cursor.executemany("DELETE FROM receipts WHERE source = ? AND id = ?", names)
             self._heads.clear()
             raise Taken("an id of the batch has been recorded before", hint="look its receipt up") from error
-        self._cursor.executemany("INSERT INTO stored_events VALUES (?,?,?,?,?)", rows)
-        self._cursor.execute("INSERT INTO inserts VALUES (?,?)", (rows[-1][0], recorded_at))
+
+    def _insert(self, table: str, width: int, values: list[Any]) -> None:
+        """Row after row, many in a statement. FAIL leaves those before one that fails; else SQLite would copy each page touched."""
+        row = f"({','.join('?' * width)})"
+        statement = f"INSERT OR FAIL INTO {table} VALUES {row}"
+        several = f"{statement}{f',{row}' * (_ROWS - 1)}"
+        rest = len(values) % (width * _ROWS)
+        for at in range(0, len(values) - rest, width * _ROWS):
+            self._cursor.execute(several, values[at : at + width * _ROWS])
+        last = iter(values[len(values) - rest :])
+        self._cursor.executemany(statement, zip(*[last] * width, strict=True))
 
 
 class Log:

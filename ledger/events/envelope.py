@@ -97,23 +97,20 @@ def _instant(written: str) -> Instant:
 def quick(raw: bytes) -> Event | None:
     """The event, where there is no doubt about it: 1 read, 2 make canonical, 3 write, 4 look at what was written."""
     try:
-        envelope = codec.read(raw)
-        hint = None if _is_canonical(envelope) else _make_canonical(envelope)
-        at = _instant(envelope.time)
-        body = codec.write(envelope)
-        if codec.SHAPES[envelope.kind](body) is None or len(raw) > BYTES_MAX or len(body) > BYTES_MAX:
+        e = codec.read(raw)
+        hint = None
+        if len(e.time) != _SECONDS or e.recordedtime is not None or e.datacontenttype is not None:
+            hint = _make_canonical(e)  # a time of that length has no offset and no fraction, if it has the right shape
+        body = codec.write(e)
+        if codec.SHAPES[e.kind](body) is None or len(raw) > BYTES_MAX or len(body) > BYTES_MAX:
             return None
-        for name in envelope.days:
-            if (day := getattr(envelope.data, name)) is not None:
+        for name in e.days:
+            if (day := getattr(e.data, name)) is not None:
                 exists(day)
+        at = (datetime.fromisoformat(e.time) - EPOCH) // _MICROSECOND
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return _event(envelope, at, hint, body)
-
-
-def _is_canonical(envelope: codec.Envelope) -> bool:
-    """Whether the attributes are, if they have the right shape: a time of this length has no offset and no fraction."""
-    return len(envelope.time) == _SECONDS and envelope.recordedtime is None and envelope.datacontenttype is None
+    return _new(Event, (e.id, e.source, e.kind, e.subject, at, e.data, e.cause, hint, body))
 
 
 def _make_canonical(envelope: codec.Envelope) -> Instant | None:
