@@ -27,7 +27,7 @@ from struct import Struct
 from threading import Lock
 from typing import Any, NamedTuple
 
-from eventsourcing.persistence import OperationalError, PersistenceError
+from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 from eventsourcing.sqlite import (
     SQLiteConnection,
     SQLiteConnectionPool,
@@ -143,9 +143,15 @@ class _Pool(SQLiteConnectionPool):
     synchronous = "FULL"
 
     def _create_connection(self) -> SQLiteConnection:
-        made = super()._create_connection()
-        made._sqlite_conn.execute(f"PRAGMA synchronous={self.synchronous}")
-        return _Connection(made._sqlite_conn, max_age=self.max_age)
+        """As the library does it, except that prepared statements are kept: its `cached_statements=True` is a cache of one."""
+        try:
+            made = sqlite3.connect(self.db_name, timeout=self.lock_timeout or 0, isolation_level=None, check_same_thread=False, uri=True)
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute(f"PRAGMA synchronous={self.synchronous}")
+        except sqlite3.Error as error:
+            raise InterfaceError(error) from error
+        made.row_factory = sqlite3.Row
+        return _Connection(made, max_age=self.max_age)
 
 
 class LogDatastore(SQLiteDatastore):

@@ -133,6 +133,18 @@ class LogContract(ABC):
         assert [s.event.id for s in log.tail()] == ["1", "2"]
         assert log.verify() is None
 
+    @pytest.mark.parametrize("place", [0, 124, 125, 126, 299])
+    def test_a_taken_id_deep_in_a_batch_leaves_no_receipt(self, log: Log, place: int) -> None:
+        log.append([claim("P-1", "taken")], recorded_at=NOON)
+        batch = [claim("P-1", str(n)) for n in range(300)]
+        with log.writing() as writing:
+            with pytest.raises(Taken):
+                writing.append([*batch[:place], claim("P-2", "taken"), *batch[place:]], recorded_at=NOON)
+            assert all(writing.filed("crm", str(n)) is None for n in range(300))
+            assert writing.append(batch, recorded_at=NOON) == range(2, 302)
+        assert [s.event.id for s in log.tail()] == ["taken", *map(str, range(300))]
+        assert log.verify() is None
+
     def test_receipts_count_the_rows_of_an_input(self, log: Log) -> None:
         log.append([claim("P-1", "1", rows=3), copied("P-2", "a"), copied("P-3", "b"), claim("P-1", "2")], recorded_at=NOON)
         assert log.filed("crm", "1") == Filed(1, 3)
