@@ -158,7 +158,7 @@ class _Batch:
         self._careful = migrate or look_up
         self._head = writing.head
         self._entries: list[Entry] = []
-        self._taken: dict[Key, tuple[int, bytes]] = {}  # position and bytes of the inputs that have a receipt
+        self._places: dict[Key, int] = {}  # of the inputs accepted in this batch: 1 for the first entry
         self._facts: dict[str, list[Event]] = {}  # of persons and clients, accepted in this batch
         self._recorded_at = writing.recorded_at
         self._recorded: list[Instant] = []  # in a migration, of each entry
@@ -180,22 +180,18 @@ class _Batch:
             return None
         id, source, kind, subject, _, _, _, recorded_hint, body = event
         key = source, id
-        if subject is None or recorded_hint is not None or kind in streams.ENTANGLED or key in self._taken or guards.sane(event):
+        if subject is None or recorded_hint is not None or kind in streams.ENTANGLED or key in self._places or guards.sane(event):
             return None
         entries = self._entries
         entries.append((f"partner/{subject}", kind, body, source, id, 1))
-        position = self._head + len(entries)
-        self._taken[key] = position, body
-        return _new(Accepted, (position, 1))
+        self._places[key] = place = len(entries)
+        return _new(Accepted, (self._head + place, 1))
 
     def _receipt(self, event: Event | Refusal) -> Receipt:
         """The order of judgement that `ledger.guards` documents."""
         if isinstance(event, Refusal):
             return Refused(event)
-        key = (event.source, event.id)
-        taken = self._taken.get(key)
-        if taken is None and (self._look_up or event.kind in streams.ENTANGLED):
-            taken = self._filed(key)
+        taken = self._taken((event.source, event.id), look_up=self._look_up or event.kind in streams.ENTANGLED)
         if taken is not None:
             return _again(event, *taken)
         if refusal := guards.sane(event) or self._recorded_time(event):
@@ -204,16 +200,17 @@ class _Batch:
             return self._entangled(event)
         return self._accept(event, streams.partner_stream(event.subject), ())
 
-    def _filed(self, key: Key) -> tuple[int, bytes] | None:
-        found = self._writing.filed(*key)
-        if found is None:
-            return None
-        self._taken[key] = found[0].position, found[1]
-        return self._taken[key]
+    def _taken(self, key: Key, *, look_up: bool = True) -> tuple[int, bytes] | None:
+        """Position and bytes of an input that has a receipt, of this batch or of an earlier one."""
+        place = self._places.get(key)
+        if place is not None:
+            return self._head + place, self._entries[place - 1][2]
+        found = self._writing.filed(*key) if look_up else None
+        return None if found is None else (found[0].position, found[1])
 
     def _refused(self, event: Event, refusal: Refusal) -> Receipt:
         """What was accepted once is a duplicate for ever, also where a guard has become stricter since."""
-        taken = self._filed((event.source, event.id))
+        taken = self._taken((event.source, event.id))
         return Refused(refusal) if taken is None else _again(event, *taken)
 
     def _recorded_time(self, event: Event) -> Refusal | None:
@@ -222,15 +219,15 @@ class _Batch:
         return guards.recorded_time(event, migrate=self._migrate, last=self._recorded_at, now=self._now)
 
     def _accept(self, event: Event, stream: str, copies: Sequence[Copy]) -> Accepted:
-        position, rows = self._head + len(self._entries) + 1, 1 + len(copies)
+        rows = 1 + len(copies)
         self._entries.append((stream, event.kind, event.body, event.source, event.id, rows))
+        self._places[event.source, event.id] = place = len(self._entries)
         self._entries.extend((copy.stream, copy.event.kind, copy.event.body, "", "", 0) for copy in copies)
-        self._taken[event.source, event.id] = position, event.body
         if self._migrate:
             assert event.recorded_hint is not None
             self._recorded_at = event.recorded_hint
             self._recorded.extend([event.recorded_hint] * rows)
-        return Accepted(position, rows)
+        return Accepted(self._head + place, rows)
 
     def _entangled(self, event: Event) -> Receipt:
         """An event that rests on others, or that others rest on, or that concerns several streams."""
@@ -275,7 +272,7 @@ class _Batch:
 
     def _event(self, key: Key) -> Event | None:
         """The input of a source and id, of this batch or of an earlier one."""
-        taken = self._taken.get(key) or self._filed(key)
+        taken = self._taken(key)
         if taken is None:
             return None
         event = decode(taken[1])
