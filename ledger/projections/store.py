@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
-from ledger.instants import FOREVER, Instant
+from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.breakdown import point_measures
 from ledger.rules.library import Library
 from ledger.rules.life import Life
@@ -100,13 +100,13 @@ class Store:
     def write(self, connection: Connection, partners: Iterable[Rows]) -> None:
         """The rows of partners that have none yet."""
         made = list(partners)
-        for insertion, rows in (
+        for insertion, values in (
             (_INSERT_PARTNERS, [rows.partner for rows in made]),
             (_INSERT_LEVELS, [level for rows in made for level in rows.levels]),
             (_INSERT_LOTS, [lot for rows in made for lot in rows.lots]),
         ):
-            if rows:
-                connection.exec_driver_sql(insertion, rows)
+            if values:
+                connection.exec_driver_sql(insertion, values)
 
     def clear(self, connection: Connection) -> None:
         for table in (*TABLES, PROGRESS):
@@ -198,7 +198,7 @@ def _level_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...
     """One row for each stretch in which neither tier nor rulebook changes; the last one is open."""
     broken = min((p.broken_at for p in life.performances if p.broken is not None), default=FOREVER)
     found: list[tuple[Instant, Level, str]] = []
-    for at in life.turns(min(life.settled_at, broken)):
+    for at in life.turns(BEGINNING, min(life.settled_at, broken)):
         step = life.credited(at)
         level = (life.tier(at), step.tier if step else None, life.book(at).name)
         if not found or level != found[-1][1]:

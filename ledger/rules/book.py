@@ -7,6 +7,7 @@ value marks what no owner published; whatever rests on it says so.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -194,6 +195,17 @@ class Book:
             if tier.name == name:
                 return tier
         raise KeyError(name)
+
+    def rests_on(self, names: Iterable[str]) -> list[str]:
+        """The measures on which names rest, numbers unfolded, in the rulebook's order."""
+        found, open_names = set[str](), list(names)
+        while open_names:
+            name = open_names.pop()
+            if name in self.numbers:
+                open_names += self.numbers[name].formula.names
+            else:
+                found.add(name)
+        return [name for name in self.measures if name in found]
 
 
 def hash_of(text: str) -> str:

@@ -13,7 +13,7 @@ from ledger.rules.book import Book, Measure
 from ledger.rules.facts import Facts, fold, without_reversed
 from ledger.rules.life import Life
 from ledger.rules.presence import FactScope, Present, Reading
-from ledger.rules.risk import about, measures_of
+from ledger.rules.risk import about
 
 ACTIVE, PENDING, EXPIRED, LOST, REVERSED = "active", "pending", "expired", "lost", "reversed"
 
@@ -21,7 +21,7 @@ ACTIVE, PENDING, EXPIRED, LOST, REVERSED = "active", "pending", "expired", "lost
 def point_measures(book: Book) -> list[Measure]:
     """The sums that make the score: those on which `total` rests; without a total, the sums of sales and managed credit."""
     if "total" in book.numbers:
-        return [book.measures[name] for name in measures_of(book, ["total"]) if book.measures[name].aggregate == "sum"]
+        return [book.measures[name] for name in book.rests_on(["total"]) if book.measures[name].aggregate == "sum"]
     return [measure for measure in book.measures.values() if measure.aggregate == "sum" and measure.presence.of in _LOT_FACTS]
 
 

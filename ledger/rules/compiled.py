@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ledger.instants import Instant
-from ledger.rules.book import Book, Gate, Measure, Presence
+from ledger.rules.book import Book, Derived, Gate, Measure, Presence
 from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, FLAG, NUMBER, Fact, Key
 from ledger.rules.linear import form
@@ -39,10 +39,13 @@ class Compiled:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.judge = _judge(book)
+        self.judged = frozenset(book.rests_on([name for tier in book.tiers for need in tier.needs for name in need.test.names]))
+        """The measures on which the tiers rest."""
         self.factors: dict[tuple[object, ...], Worth] = {}
         """What `times` gives for the values and rows that it reads: the same for all partners."""
         self._signatures: dict[int, Signature] = {}
         self._asked: dict[str, Asked] = {}
+        self._changes: dict[str, tuple[list[Instant], list[Derived]]] = {}
 
     def signature(self, presence: Presence) -> Signature:
         """Equal for presences that say the same, in whatever rulebook, so that their stays are found once."""
@@ -74,6 +77,17 @@ class Compiled:
             return ()
         alone = not expression.tables and not expression.names & self.book.derived.keys()
         return (expression.text,) if alone else (expression.text, self.book.hash)
+
+    def changes(self, measure: Measure) -> tuple[list[Instant], list[Derived]]:
+        """What changes the worth of a measure that is read `on: now`: the dates of its tables' rows, and levels."""
+        known = self._changes.get(measure.name)
+        if known is None:
+            parts = [part for part in (measure.value, measure.times) if part is not None]
+            tables = [self.book.tables[name] for part in parts for name in part.tables]
+            derived = [self.book.derived[name] for part in parts for name in part.names if name in self.book.derived]
+            rows = [at for table in tables if table.on is None for at, _ in table.rows[1:]]
+            known = self._changes[measure.name] = rows, [each for each in derived if each.how == "value"]
+        return known
 
     def asked(self, measure: Measure) -> Asked:
         """The values and rows on which the measure's `times` depends, as a key."""

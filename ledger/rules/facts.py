@@ -149,6 +149,16 @@ class Facts:
     def of(self, kind: str) -> Sequence[Fact]:
         return self.by_kind.get(kind, ())
 
+    def ended(self) -> list[Fact]:
+        """The facts that an event has ended."""
+        if "ended" not in self.found:
+            self.found["ended"] = [fact for fact in self.all() if fact.ender is not None]
+        ended: list[Fact] = self.found["ended"]
+        return ended
+
+    def ended_kinds(self) -> frozenset[str]:
+        return frozenset(fact.kind for fact in self.ended())
+
     def all(self) -> Iterable[Fact]:
         for facts in self.by_kind.values():
             yield from facts

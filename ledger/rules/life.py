@@ -6,15 +6,17 @@ clock, no other partner. A `now` makes it a forecast from that instant.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, plus
-from ledger.rules.book import Book
+from ledger.rules import ahead
+from ledger.rules.book import Book, Membership
 from ledger.rules.facts import Facts, fold
 from ledger.rules.presence import Reading
 from ledger.rules.sweep import Performance, StateScope, sweep
@@ -47,6 +49,9 @@ class Life:
         self.events = events
         self.force = tuple(force)
         self.now = now
+        self.found: dict[str, Any] = {}
+        """What questions found out about this life, by what they asked."""
+        self._ahead: tuple[Instant, Life] | None = None
 
     @cached_property
     def facts(self) -> Facts:
@@ -116,17 +121,18 @@ class Life:
         """The instants in [since, until) at which performance or credited tier may change."""
         found = {step.at for step in self.walked(until).steps if since <= step.at < until}
         for performance in self.performances:
-            found.update(at for at in performance.instants if since <= at < until)
+            instants = performance.instants
+            found.update(instants[bisect_left(instants, since) : bisect_left(instants, until)])
             if since <= performance.since < until and performance.since > BEGINNING:
                 found.add(performance.since)
         return sorted(found)
 
-    def turns(self, until: Instant) -> list[Instant]:
-        """The instants before `until` at which the performance tier, the credited tier or the rulebook changes."""
-        found = {step.at for step in self.walked(until).steps if step.at < until}
+    def turns(self, since: Instant, until: Instant) -> list[Instant]:
+        """The instants in [since, until) at which the performance tier, the credited tier or the rulebook changes."""
+        found = {step.at for step in self.walked(until).steps if since <= step.at < until}
         for performance in self.performances:
-            found.update(at for at in performance.turns() if at < until)
-            if BEGINNING < performance.since < until:
+            found.update(performance.turns(since, until))
+            if max(since, BEGINNING + 1) <= performance.since < until:
                 found.add(performance.since)
         return sorted(found)
 
@@ -138,9 +144,52 @@ class Life:
         seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at or s.event.kind == "event.reversed.v1"]
         return Life(seen, self.force, now=at)
 
+    def ahead(self, at: Instant) -> Life:
+        """What `foresee` says of `at` and later, taken forward from this life where it can be; the past is the same."""
+        if self._ahead is None or self._ahead[0] != at:
+            self._ahead = at, Spliced(self, at) if self.is_known_by(at) else self.foresee(at)
+        return self._ahead[1]
+
+    def is_known_by(self, at: Instant) -> bool:
+        """Whether everything that could be foreseen at `at` had happened by then."""
+        if self.now is not None or not self.performances[0].first <= at:
+            return False
+        if any(isinstance(force.book.status, Membership) for force in self.force):
+            return False
+        return not any(recorded <= at < effective for recorded, effective in self._early)
+
+    @cached_property
+    def _early(self) -> list[tuple[Instant, Instant]]:
+        """Events that were recorded before they happened."""
+        return [(s.recorded_at, s.event.effective_at) for s in self.events if s.recorded_at < s.event.effective_at]
+
     @cached_property
     def without_overrides(self) -> Life:
         if not any(sealed.event.kind == "override.granted.v1" for sealed in self.events):
             return self
         bare = [sealed for sealed in self.events if not sealed.event.kind.startswith("override.")]
         return Life(bare, self.force, self.now)
+
+
+class Spliced(Life):
+    """A life up to an instant, and from there on what could be foreseen then."""
+
+    def __init__(self, known: Life, at: Instant) -> None:
+        super().__init__(known.events, known.force, at)
+        self._known = known
+        self._at = at
+
+    @cached_property
+    def facts(self) -> ahead.Seen:
+        return ahead.Seen(self._known.facts, self._at)
+
+    @cached_property
+    def performances(self) -> tuple[Performance, ...]:
+        at = self._at
+        before = [ahead.until(performance, at) for performance in self._known.performances if performance.since < at]
+        after = [
+            sweep(ahead.Ahead(performance.book, self.facts, performance), max(performance.since, at), performance.until)
+            for performance in self._known.performances
+            if performance.until > at
+        ]
+        return (*before, *after)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -26,6 +26,7 @@ Interval = tuple[Instant, Instant]
 Stay = tuple[Fact, Instant, Instant]
 Levels = tuple[list[Instant], list[Fact], list[str]]
 _NO_LEVELS: Levels = ([], [], [])
+_CLOSED: list[Interval] = []
 ONE: Worth = (1, 1)
 NOTHING: Worth = (0, 1)
 
@@ -57,7 +58,7 @@ class Reading:
         self.now = now
         self.compiled = compiled(book)
         self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
-        self._indexes: dict[str, Any] = {}
+        self._indexes: dict[str | int, Any] = {}
 
     def presents(self, measure: Measure) -> list[Present]:
         """Every stay of every fact in the measure, each worth what it is worth."""
@@ -103,7 +104,7 @@ class Reading:
         return found
 
     def _find_stays(self, presence: Presence) -> list[Stay]:
-        stays = self._lives(presence, self._those(presence.of, presence.where))
+        stays = self._lives(presence, self._those(self._facts(presence), presence.of, presence.where))
         if presence.until:
             stays = self._settled(presence, self.book.derived[presence.until], stays)
         else:
@@ -116,9 +117,12 @@ class Reading:
             for begin, stop in (self._gated(presence, fact, start, end) if start < end else [(start, end)])
         ]
 
-    def _those(self, kind: str, where: Expression | None) -> Iterable[Fact]:
+    def _facts(self, presence: Presence) -> Sequence[Fact]:
+        """The facts that may count in a presence."""
+        return self.facts.of(presence.of)
+
+    def _those(self, facts: Sequence[Fact], kind: str, where: Expression | None) -> Sequence[Fact]:
         """The facts of a kind of which a condition holds."""
-        facts = self.facts.of(kind)
         if where is None:
             return facts
         quick = condition(where, kind)
@@ -146,7 +150,7 @@ class Reading:
 
     def _settled(self, presence: Presence, settles: Derived, stays: list[Stay]) -> list[Stay]:
         """A fact that takes another back ends with it; if that one has left already, it takes nothing and is still shown."""
-        takers = {id(fact) for fact in self._those(presence.of, settles.when)}
+        takers = {id(fact) for fact in self._those([fact for fact, _, _ in stays], presence.of, settles.when)}
         if not takers:
             return stays
         ends = {id(fact): end for fact, _, end in stays if id(fact) not in takers}
@@ -165,17 +169,23 @@ class Reading:
         for gate in presence.whiles:
             stays = _intersect(stays, self._open(gate, fact))
         for gate in presence.ifs:
-            if not any(begin <= start < stop for begin, stop in self._open(gate, fact)):
+            if not any(begin <= start < stop for begin, stop in self._open_at_start(gate, fact, start)):
                 return []
         return [(begin, stop) for begin, stop in stays if begin < stop]
+
+    def _open_at_start(self, gate: Gate, fact: Fact, start: Instant) -> list[Interval]:
+        return self._open(gate, fact)
 
     def _open(self, gate: Gate, fact: Fact) -> list[Interval]:
         """When the gate is open for this fact: the union of the stays of the gate's facts of the same key."""
         presence = gate.presence
         if presence is None:
             return _union([stay for option in gate.any_of for stay in self._open(option, fact)])
-        index = self._shared("gate", (gate.by, self.compiled.signature(presence)), lambda: self._gate_index(gate.by, presence))
-        opened: list[Interval] = index.get(key_of(gate.by)(fact.data), [])
+        index = self._indexes.get(id(gate))
+        if index is None:
+            found = self._shared("gate", (gate.by, self.compiled.signature(presence)), lambda: self._gate_index(gate.by, presence))
+            index = self._indexes[id(gate)] = key_of(gate.by), found
+        opened: list[Interval] = index[1].get(index[0](fact.data), _CLOSED)
         return opened
 
     def _gate_index(self, by: tuple[str, ...], presence: Presence) -> dict[Key, list[Interval]]:
@@ -183,7 +193,24 @@ class Reading:
         key = key_of(by)
         for fact, start, end in self.stays(presence):
             intervals[key(fact.data)].append((start, end))
-        return {key: _union(found) for key, found in intervals.items()}
+        return {key: _union(found) if len(found) > 1 else found for key, found in intervals.items()}
+
+    def touching(self, measure: Measure) -> list[Instant]:
+        """When something happened, or was held no more, that has a part in what is foreseen of a measure."""
+        parts = [part for part in (measure.value, measure.times) if part is not None]
+        asked = {name for part in parts for name in part.names} | {self.book.tables[name].on for part in parts for name in part.tables}
+        kinds, found = {"adjusted", "override"}, set[Instant]()
+        for presence in within(measure.presence):
+            kinds.add(presence.of)
+            asked |= {presence.until} | (presence.where.names if presence.where else frozenset())
+            if presence.hold:
+                found.update(end for _, _, end in self.stays(presence))
+        kinds |= {self.book.derived[name].of for name in asked if name in self.book.derived}
+        for fact in [fact for kind in kinds for fact in self.facts.of(kind)]:
+            found.add(fact.start)
+            if fact.ender is not None:
+                found.add(fact.end)
+        return sorted(found)
 
     # -- how much -----------------------------------------------------------------------------------------------
 
@@ -215,16 +242,15 @@ class Reading:
         return presents
 
     def _changes(self, measure: Measure, fact: Fact, start: Instant, end: Instant) -> tuple[Instant, ...]:
-        found = set[Instant]()
-        for part in (measure.value, measure.times):
-            for name in part.tables if part is not None else ():
-                if self.book.tables[name].on is None:
-                    found.update(at for at, _ in self.book.tables[name].rows[1:])
-            for name in part.names & self.book.derived.keys() if part is not None else ():
-                derived = self.book.derived[name]
-                if derived.how == "value":
-                    found.update(self._levels(derived).get(key_of(derived.by)(fact.data), _NO_LEVELS)[0])
-        return tuple(sorted(at for at in found if start < at < end))
+        rows, levels = self.compiled.changes(measure)
+        found = [at for at in rows if start < at < end]
+        for derived in levels:
+            found += [at for at in self._stated_at(derived, fact) if start < at < end]
+        return tuple(sorted(set(found)))
+
+    def _stated_at(self, derived: Derived, fact: Fact) -> Iterable[Instant]:
+        """When the level was stated that belongs to a fact."""
+        return self._levels(derived).get(key_of(derived.by)(fact.data), _NO_LEVELS)[0]
 
     def _factor(self, measure: Measure, fact: Fact, at: Instant, basis: tuple[object, ...]) -> Worth:
         """What `times` gives, kept by what it depends on."""
@@ -239,11 +265,25 @@ class Reading:
 
     def relative(self, derived: Derived, fact: Fact) -> Fact | None:
         """The first or last fact of the same key at or before this one; the one that the fact names comes first."""
-        if derived.stated is not None:
-            named = getattr(fact.data, derived.stated, None)
-            found = self._names(derived).get((fact.event.event.source, named)) if named is not None else None
-            if found is not None:
-                return found
+        return self.named(derived, fact) or self.nearest(derived, fact)
+
+    def named(self, derived: Derived, fact: Fact) -> Fact | None:
+        if derived.stated is None:
+            return None
+        name = getattr(fact.data, derived.stated, None)
+        return None if name is None else self._names(derived).get((fact.event.event.source, name))
+
+    def names_later(self, derived: Derived) -> bool:
+        """Whether a fact names one that began after it."""
+
+        def find() -> bool:
+            of = self.facts.of(derived.of)
+            return any((other := self.named(derived, fact)) is not None and other.start > fact.start for fact in of)
+
+        later: bool = derived.stated is not None and self._shared("later", self.compiled.derived_signature(derived.name), find)
+        return later
+
+    def nearest(self, derived: Derived, fact: Fact) -> Fact | None:
         relatives = (self._indexes.get(derived.name) or self._index(derived)).get(key_of(derived.by)(fact.data), ())
         if derived.how == "first":
             return relatives[0] if relatives and _place(relatives[0]) <= _place(fact) else None
@@ -252,7 +292,10 @@ class Reading:
 
     def _names(self, derived: Derived) -> dict[tuple[str, str], Fact]:
         def find() -> dict[tuple[str, str], Fact]:
-            return {(fact.event.event.source, fact.event.event.id): fact for fact in self._those(derived.of, derived.where)}
+            return {
+                (fact.event.event.source, fact.event.event.id): fact
+                for fact in self._those(self.facts.of(derived.of), derived.of, derived.where)
+            }
 
         names: dict[tuple[str, str], Fact] = self._shared("names", self.compiled.derived_signature(derived.name), find)
         return names
@@ -260,7 +303,7 @@ class Reading:
     def _index(self, derived: Derived) -> dict[Key, list[Fact]]:
         def find() -> dict[Key, list[Fact]]:
             key, relatives = key_of(derived.by), defaultdict[Key, list[Fact]](list)
-            for fact in self._those(derived.of, derived.where):
+            for fact in self._those(self.facts.of(derived.of), derived.of, derived.where):
                 relatives[key(fact.data)].append(fact)
             return dict(relatives)
 
@@ -286,7 +329,7 @@ class Reading:
     def _levels(self, derived: Derived) -> dict[Key, Levels]:
         def find() -> dict[Key, Levels]:
             key, levels = key_of(derived.by), dict[Key, Levels]()
-            for fact in self._those(derived.of, derived.where):
+            for fact in self._those(self.facts.of(derived.of), derived.of, derived.where):
                 value = getattr(fact.data, derived.take, None)
                 if value is not None:
                     starts, facts, values = levels.setdefault(key(fact.data), ([], [], []))
@@ -408,3 +451,12 @@ def _union(stays: Iterable[Interval]) -> list[Interval]:
 
 def _intersect(stays: list[Interval], others: list[Interval]) -> list[Interval]:
     return [(max(start, begin), min(end, stop)) for start, end in stays for begin, stop in others if begin < end and start < stop]
+
+
+def within(presence: Presence) -> Iterator[Presence]:
+    """The presence with all that gate it."""
+    yield presence
+    gates = (*presence.whiles, *presence.ifs)
+    for gate in (*gates, *[option for each in gates for option in each.any_of]):
+        if gate.presence is not None:
+            yield from within(gate.presence)

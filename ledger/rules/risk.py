@@ -5,22 +5,28 @@ Both rest on what could be foreseen at the instant asked, never on what is known
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
 from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
 
 from ledger.instants import BEGINNING, Instant
+from ledger.rules.ahead import follows
 from ledger.rules.answers import Cause, Loss, LotRef, Risk
-from ledger.rules.book import Book, Membership, Requirement, Review
+from ledger.rules.book import Measure, Membership, Requirement, Review
+from ledger.rules.expressions import OPERATIONS
 from ledger.rules.life import Life
-from ledger.rules.sweep import StateScope
-from ledger.rules.walk import next_review
+from ledger.rules.linear import form
+from ledger.rules.presence import within
+from ledger.rules.sweep import Performance, StateScope
+from ledger.rules.walk import next_review, reviews_between
 
 Failure = tuple[Instant, str]
 
 
 def loss(life: Life, as_of: Instant) -> Loss | None:
     """The first instant after `as_of` at which the credited tier falls if nothing more happens; None if it never does."""
-    ahead = life.foresee(as_of)
+    ahead = life.ahead(as_of)
     held = ahead.credited_tier(as_of)
     if held is None:
         return None
@@ -88,23 +94,11 @@ def missing(value: Fraction | None, threshold: Fraction | None) -> Fraction:
     return max(Fraction(0), threshold - value)
 
 
-def measures_of(book: Book, names: Iterable[str]) -> list[str]:
-    """The measures on which names rest, numbers unfolded, in the rulebook's order."""
-    found, open_names = set[str](), list(names)
-    while open_names:
-        name = open_names.pop()
-        if name in book.numbers:
-            open_names += book.numbers[name].formula.names
-        else:
-            found.add(name)
-    return [name for name in book.measures if name in found]
-
-
 def leaving(ahead: Life, scope: StateScope, need: Requirement, as_of: Instant, at: Instant) -> list[LotRef]:
     """What leaves at the very instant at which the requirement begins to fail."""
     reading = ahead.performance(at).reading
     lots = []
-    for name in measures_of(reading.book, need.test.names):
+    for name in reading.book.rests_on(need.test.names):
         for present in reading.presents(reading.book.measures[name]):
             if present.end == at and present.start < present.end:
                 event = present.fact.event
@@ -128,12 +122,13 @@ def risk(life: Life, as_of: Instant) -> Risk | None:
     now = _endangered(life, as_of)
     if now is None:
         return None
-    return Risk(_since(life, as_of), now[1], now[2], now[0])
+    witness = life.found.setdefault("witness", Witness(life))
+    return Risk(witness.since(as_of), now[1], now[2], now[0])
 
 
 def _endangered(life: Life, at: Instant) -> tuple[Cause | None, Instant | None, str] | None:
     """The cause at one instant, with the test that is coming."""
-    ahead = life.foresee(at)
+    ahead = life.ahead(at)
     held = ahead.credited_tier(at)
     if held is None:
         return None
@@ -148,7 +143,7 @@ def _endangered(life: Life, at: Instant) -> tuple[Cause | None, Instant | None, 
 
 
 def _before_review(ahead: Life, held: str, at: Instant, review: Instant) -> tuple[Cause | None, Instant, str] | None:
-    for instant in (at, *ahead.edges(at + 1, review + 1)):
+    for instant in (at, *ahead.turns(at + 1, review + 1)):
         if not _meets(ahead, held, instant):
             why = "the performance tier is below the credited tier" if instant == at else "known ends take it below"
             return _cause(ahead, held, at, instant, instant), review, why
@@ -162,26 +157,124 @@ def _before_anniversary(ahead: Life, held: str, at: Instant) -> tuple[Cause | No
     return _cause(ahead, held, at, min(coming), min(coming)), min(coming), "projected below at the anniversary"
 
 
-def _since(life: Life, as_of: Instant) -> Instant:
-    """The beginning of the unbroken stretch at risk that covers `as_of`."""
-    begin = as_of
-    for at in reversed(_turns(life, as_of)):
-        if _endangered(life, at) is None:
-            return begin
-        begin = at
-    return begin
+class Witness:
+    """Since when a partner is at risk: asked instant after instant, by what was found out before.
 
+    Between two turns the same is foreseen, so that risk can end there and cannot begin: each stretch is asked at its end. The
+    requirement that failed last is asked first, which mostly spares the forecast.
+    """
 
-def _turns(life: Life, until: Instant) -> list[Instant]:
-    """The instants up to `until` at which being at risk may begin or end: whatever happens, or becomes known."""
-    turns = set(life.edges(BEGINNING, until + 1))
-    turns.update(min(s.event.effective_at, s.recorded_at) for s in life.events)
-    first = min(turns, default=until)
-    for performance in life.performances:
-        policy = performance.book.status
-        if isinstance(policy, Review):
-            at = next_review(policy, performance.book.zone, max(first, performance.since))
-            while at <= min(until, performance.until):
-                turns.add(at)
-                at = next_review(policy, performance.book.zone, at)
-    return sorted(at for at in turns if at <= until)
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._cause: Cause | None = None
+        self._held: str | None = None
+        self._asked_at: Instant = BEGINNING
+        self._scope: StateScope | None = None
+        self._sums: dict[tuple[str, Instant], tuple[list[Instant], list[int]] | None] = {}
+        self._touched: dict[str, list[Instant]] = {}
+        self._stretches: list[tuple[Instant, Instant]] = []
+
+    def since(self, as_of: Instant) -> Instant:
+        """The beginning of the unbroken stretch at risk that covers `as_of`, which is at risk."""
+        for begin, end in self._stretches:
+            if begin <= as_of <= end:
+                return begin
+        turns, begin = self._turns(as_of), as_of
+        self._ask(as_of)
+        while turns:
+            begin = turns.pop()
+            if not self.at_risk(begin - 1):
+                break
+        self._stretches.append((begin, as_of))
+        return begin
+
+    def _turns(self, until: Instant) -> list[Instant]:
+        """The instants up to `until` from which on something else may be foreseen."""
+        turns = self._happened[: bisect_right(self._happened, until)]
+        first = turns[0] if turns else until
+        reviews = [
+            at
+            for performance in self._life.performances
+            if isinstance(performance.book.status, Review)
+            for at in reviews_between(
+                performance.book.status, performance.book.zone, max(first, performance.since), min(until, performance.until)
+            )
+        ]
+        return sorted({*turns, *reviews})
+
+    @cached_property
+    def _happened(self) -> list[Instant]:
+        """What happens, becomes known, is credited, held no more, or comes into force."""
+        life = self._life
+        turns = {step.at for step in life.walked(life.settled_at).steps} | {performance.since for performance in life.performances}
+        for sealed in life.events:
+            turns.add(sealed.event.effective_at)
+            turns.add(sealed.recorded_at)
+        for performance in life.performances:
+            for measure in performance.book.measures.values():
+                if any(presence.hold for presence in within(measure.presence)):
+                    turns.update([at for present in performance.presents(measure) for at in (present.start, present.end)])
+        first = min([sealed.event.effective_at for sealed in life.events], default=BEGINNING)
+        return sorted(at for at in turns if at >= first)
+
+    def at_risk(self, at: Instant) -> bool:
+        life = self._life
+        held = life.credited_tier(at)
+        book = life.book(at)
+        if held is None or not isinstance(book.status, Review):
+            return _endangered(life, at) is not None
+        if book.rank(life.tier(at)) < book.rank(held) or self._still_fails(held, at, next_review(book.status, book.zone, at)):
+            return True
+        return self._ask(at)
+
+    def _ask(self, at: Instant) -> bool:
+        """By the forecast from `at`; the requirement that fails in it is remembered."""
+        life = self._life
+        found, held = _endangered(life, at), life.credited_tier(at)
+        self._cause, self._held, self._asked_at = found[0] if found is not None else None, held, at
+        self._scope = life.ahead(at).scope(self._cause.at) if self._cause is not None else None
+        return found is not None
+
+    def _still_fails(self, held: str, at: Instant, review: Instant) -> bool:
+        """Whether the requirement that was seen to fail is foreseen to fail then at `at` too; False where only a forecast can tell."""
+        cause, life = self._cause, self._life
+        if cause is None or held != self._held or not at < cause.at <= review or not life.is_known_by(at):
+            return False
+        performance = life.performance(cause.at)
+        needs = [need for need in performance.book.tier(held).needs if need.name == cause.requirement]
+        linear = form(needs[0].test, performance.book) if len(needs) == 1 else None
+        if linear is None:
+            return False
+        weights, op, bound = linear
+        names, total = list(performance.book.measures), Fraction(0)
+        for place, weight in weights:
+            value = self._foreseen(performance, names[place], cause.at, at)
+            if value is None:
+                return False
+            total += weight * value
+        return not OPERATIONS[op](total, bound * performance.unit)
+
+    def _foreseen(self, performance: Performance, name: str, at: Instant, seen_at: Instant) -> Fraction | int | None:
+        """What a measure was foreseen to be at an instant, in the performance's units; None where only a forecast can tell."""
+        asked = name, at
+        if asked not in self._sums:
+            self._sums[asked] = self._summed(performance, performance.book.measures[name], at)
+        found = self._sums[asked]
+        if found is not None:
+            starts, sums = found
+            return sums[bisect_right(starts, seen_at)]
+        if name not in self._touched:
+            self._touched[name] = performance.reading.touching(performance.book.measures[name])
+        touched = self._touched[name]
+        if self._scope is None or bisect_right(touched, seen_at) != bisect_right(touched, self._asked_at):
+            return None
+        return self._scope.number(name) * performance.unit
+
+    def _summed(self, performance: Performance, measure: Measure, at: Instant) -> tuple[list[Instant], list[int]] | None:
+        """What is present at an instant by the start of its facts, added up."""
+        if measure.aggregate not in ("sum", "count") or not follows(performance.reading, measure, self._life.facts.ended_kinds()):
+            return None
+        here = [present for present in performance.presents(measure) if present.start <= at < present.end]
+        here.sort(key=lambda present: present.fact.start)
+        worths = [present.numerator * (performance.unit // present.denominator) for present in here]
+        return [present.fact.start for present in here], [0, *accumulate(worths)]

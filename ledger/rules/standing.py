@@ -21,7 +21,7 @@ from ledger.rules.book import Book, Tier
 from ledger.rules.facts import Fact
 from ledger.rules.life import Life
 from ledger.rules.reasons import Reason
-from ledger.rules.risk import loss, measures_of, missing, risk, sides
+from ledger.rules.risk import loss, missing, risk, sides
 from ledger.rules.sweep import StateScope
 
 
@@ -170,4 +170,4 @@ def describe_moment(on: Basis) -> str:
     return f"as of {text(on.as_of)}, known at position {on.known_at}, by {on.book} ({on.book_hash[:12]}){forecast}"
 
 
-__all__ = ["basis", "describe_moment", "measures_of", "progress", "standing", "timeline", "why"]
+__all__ = ["basis", "describe_moment", "progress", "standing", "timeline", "why"]

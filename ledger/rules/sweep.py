@@ -67,9 +67,11 @@ class Performance:
         i = self.index(at)
         return self.met[i] if i >= 0 else self._at_nothing().met[0]
 
-    def turns(self) -> list[Instant]:
-        """The instants at which the tier that is met becomes another; the first state is one."""
-        return [at for at, met, before in zip(self.instants, self.met, [self, *self.met], strict=False) if met != before]
+    def turns(self, since: Instant, until: Instant) -> list[Instant]:
+        """The instants in [since, until) at which the tier that is met becomes another; the first state is one."""
+        i, j = bisect_left(self.instants, since), bisect_left(self.instants, until)
+        before = [self.met[i - 1] if i else self, *self.met[i:j]]
+        return [at for at, met, was in zip(self.instants[i:j], self.met[i:j], before, strict=False) if met != was]
 
     def scope_at(self, at: Instant) -> StateScope:
         self.check(at)
@@ -204,7 +206,7 @@ class _Median:
         if way > 0:
             insort(self.ordered, worth)
         else:
-            del self.ordered[bisect_left(self.ordered, worth)]
+            del self.ordered[bisect_left(self.ordered, -worth)]
         n = len(self.ordered)
         half = n // 2
         if not n:
@@ -214,36 +216,24 @@ class _Median:
 
 
 _State = _Distinct | _Median
-_Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth, key
+_Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth with its sign, key
 
 
 def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER) -> Performance:
     """Judge a partner by one rulebook at every instant of [since, until) at which anything changes."""
     performance = Performance(reading, since, until)
     stays = [
-        (i, present)
-        for i, measure in enumerate(reading.book.measures.values())
-        for present in performance.presents(measure)
-        if present.end > since and present.start < until and present.start < present.end
+        [p for p in performance.presents(measure) if p.end > since and p.start < until and p.start < p.end]
+        for measure in reading.book.measures.values()
     ]
-    performance.first = min([present.start for _, present in stays], default=FOREVER)
-    performance.unit = lcm(2, *{present.denominator for _, present in stays})
-    for _, present in stays:
-        if present.error is not None and present.start < performance.broken_at:
+    performance.first = min([present.start for stay in stays for present in stay], default=FOREVER)
+    performance.unit = lcm(2, *{present.denominator for stay in stays for present in stay})
+    for present in [present for stay in stays for present in stay if present.error is not None]:
+        if present.start < performance.broken_at:
             performance.broken, performance.broken_at = present.error, max(present.start, since)
-    _Judgement(performance, _exemptions(reading)).run(_moves(performance, stays))
+    judgement = _Judgement(performance, _exemptions(reading))
+    judgement.run([move for i, stay in enumerate(stays) for move in judgement.moves(i, stay)])
     return performance
-
-
-def _moves(performance: Performance, stays: list[tuple[int, Present]]) -> list[_Move]:
-    unit, since, until = performance.unit, performance.since, performance.until
-    moves: list[_Move] = []
-    for i, present in stays:
-        worth = present.numerator * (unit // present.denominator)
-        moves.append((max(present.start, since), i, 1, worth, present.key))
-        if present.end < until:
-            moves.append((present.end, i, -1, worth, present.key))
-    return moves
 
 
 _at = itemgetter(0)
@@ -279,22 +269,42 @@ class _Judgement:
             case _:
                 return None
 
+    def moves(self, i: int, stay: Iterable[Present]) -> list[_Move]:
+        """The enterings and leavings of a measure; what is there when the time of force begins is there already."""
+        unit, until = self.performance.unit, self.performance.until
+        since = self.performance.since if self.performance.since > BEGINNING else BEGINNING - 1
+        moves: list[_Move] = []
+        for present in stay:
+            worth, start, end = present.numerator * (unit // present.denominator), present.start, present.end
+            if start > since:
+                moves.append((start, i, 1, worth, present.key))
+            else:
+                self.move(i, 1, worth, present.key)
+            if end < until:
+                moves.append((end, i, -1, -worth, present.key))
+        return moves
+
+    def move(self, i: int, way: int, worth: int, key: Key) -> None:
+        state = self.states[i]
+        if state is None:
+            self.totals[i] += worth
+        elif way:
+            state.move(way, worth, key)
+            self.totals[i] = state.total
+
     def run(self, moves: list[_Move]) -> None:
         """Everything of one instant, then one judgement."""
-        totals, states = self.totals, self.states
         moves += [(at, 0, 0, 0, ()) for at in self._borders()]
         moves.sort(key=_at)
-        now = moves[0][0] if moves else FOREVER
+        now, totals, states = moves[0][0] if moves else FOREVER, self.totals, self.states
         for at, i, way, worth, key in moves:
             if at != now:
                 self.at(now)
                 now = at
-            state = states[i]
-            if state is None:
-                totals[i] += way * worth
-            elif way:
-                state.move(way, worth, key)
-                totals[i] = state.total
+            if states[i] is None:
+                totals[i] += worth
+            else:
+                self.move(i, way, worth, key)
         if moves:
             self.at(now)
 

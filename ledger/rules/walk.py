@@ -226,6 +226,14 @@ def _is_review(at: Instant, reviews: tuple[tuple[int, int], ...], zone: str) -> 
     return (day.month, day.day) in reviews
 
 
+def reviews_between(policy: Review, zone: str, after: Instant, until: Instant) -> Iterator[Instant]:
+    """The reviews later than `after`, up to and including `until`."""
+    at = next_review(policy, zone, after)
+    while at <= until:
+        yield at
+        at = next_review(policy, zone, at)
+
+
 def next_review(policy: Review, zone: str, after: Instant) -> Instant:
     """The first review later than `after`."""
     year = to_datetime(after, zone).year

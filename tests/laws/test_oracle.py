@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, Instant, text
+from ledger.rules.compiled import compiled
 from ledger.rules.library import Library
 from ledger.rules.life import Force, Life
 from ledger.rules.risk import loss, risk
@@ -76,6 +77,28 @@ def test_forecast_equals_the_oracle_on_what_could_be_foreseen(history: list[Seal
     life, ahead = Life(history, force).foresee(as_of), oracle.foresee(as_of)
     for at in instants_of(oracle, life):
         compare(life, ahead, at, history)
+
+
+@examples(60)
+@given(histories(), st.sampled_from(CHOICES), st.lists(st.integers(0, 1000), min_size=3, max_size=3), st.booleans())
+def test_the_short_way_ahead_equals_the_long_one(history: list[Sealed], book: str, picks: list[int], late: bool) -> None:
+    """`ahead` takes the forecast on from what is known; `foresee` makes it from the beginning."""
+    if late:  # nothing is recorded before it happens
+        history = [sealed._replace(recorded_at=max(sealed.recorded_at, sealed.event.effective_at)) for sealed in history]
+    force, _ = chosen(book)
+    life = Life(history, force)
+    edges = sorted({at + step for at in life.edges(BEGINNING, life.settled_at) for step in (-1, 0, 1)})
+    for as_of in {edges[pick % len(edges)] for pick in picks} if edges else set():
+        short, long = life.ahead(as_of), life.foresee(as_of)
+        last = max(short.settled_at, long.settled_at)
+        for at in sorted({as_of, *short.edges(as_of, last), *long.edges(as_of, last)}):
+            where = f"at {text(at)} as of {text(as_of)} of\n{told(history)}"
+            assert short.tier(at) == long.tier(at), where
+            assert short.credited_tier(at) == long.credited_tier(at), where
+            scope, expected = short.scope(at), long.scope(at)
+            assert short.book(at) is long.book(at), where
+            for name in compiled(long.book(at)).judged:
+                assert scope.number(name) == expected.number(name), f"{name} {where}"
 
 
 @examples(40)
