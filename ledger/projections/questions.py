@@ -133,6 +133,8 @@ class Questions:
             life = self._lives[key] = Life(events, self.force(moment, events, known_at))
             if len(self._lives) > _LIVES:
                 self._lives.popitem(last=False)
+        else:
+            self._lives.move_to_end(key)
         return life
 
     def _asked(self, partner: str, moment: Moment) -> tuple[Life, Basis]:
@@ -147,7 +149,7 @@ class Questions:
 
     def standing(self, partner: str, moment: Moment, *, goal: str | None = None) -> Standing:
         life, on = self._asked(partner, moment)
-        return replace(standing.standing(life, on, goal=goal), parked=self.store.partners().get(partner))
+        return replace(standing.standing(life, on, goal=goal), parked=self.store.parked(partner))
 
     def why(self, partner: str, moment: Moment, *, goal: str | None = None) -> Why:
         life, on = self._asked(partner, moment)

@@ -118,6 +118,11 @@ class Store:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.parked).order_by(PARTNERS.c.partner)).all()
         return {row[0]: row[1] for row in rows}
 
+    def parked(self, partner: str) -> str | None:
+        """Why a partner is parked; None where it is not."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(PARTNERS.c.parked).where(PARTNERS.c.partner == partner)).scalar()
+
     def versions(self) -> dict[str, tuple[int, int]]:
         """Version and position up to which each partner was applied."""
         with self._engine.connect() as connection:
@@ -203,7 +208,7 @@ def _level_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...
         level = (life.tier(at), step.tier if step else None, life.book(at).name)
         if not found or level != found[-1][1]:
             found.append((at, level, step.cause if step and step.at == at else ""))
-    ends = [*[at for at, _, _ in found[1:]], broken]
+    ends = [*[at for at, _, _ in found[1:]], broken][: len(found)]
     return [(partner, programme, at, end, *level, because) for (at, level, because), end in zip(found, ends, strict=True)]
 
 

@@ -1,7 +1,7 @@
 """Expressions: the one form in which a rulebook writes conditions and numbers.
 
 Python's grammar on a whitelist of nodes; constants are taken from the source text, so 62.5 is exactly 125/2. An expression is
-compiled once into closures, and can also be explained: the tree of its operations with their values is the reason. It
+compiled once into closures that evaluate and that explain: the tree of its operations with their values is the reason. It
 knows no facts and no tables: names and lookups are asked of a scope.
 """
 
@@ -19,6 +19,7 @@ from ledger.rules.reasons import Reason, Value, key_text
 from ledger.rules.yaml_nodes import exact
 
 Test = Callable[["Scope"], Value]
+Explanation = Callable[["Scope"], Reason]
 
 LENGTH, DEPTH = 2_000, 60
 """The longest expression, and how deep its operations may lie in each other: what is longer is better told as several numbers."""
@@ -44,19 +45,19 @@ class ExpressionError(RulebookError):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression: its text, the names and tables it asks for, and its two readings."""
+    """A compiled expression: its text, the names and tables it asks for, and its two readings.
+
+    `evaluate` gives the value; `explain` gives it as a tree, in which each node's operation on its children gives its value.
+    """
 
     text: str
     tree: ast.expr
     names: frozenset[str]
     tables: frozenset[str]
     evaluate: Test
+    explain: Explanation
     source: str
     """The whole text of which `tree` is a part; the places of its nodes refer to it."""
-
-    def explain(self, scope: Scope) -> Reason:
-        """The value as a tree of operations; each node's operation on its children gives its value."""
-        return _explain(self.tree, self.source, scope)
 
     def comparison(self) -> tuple[Expression, str, Expression] | None:
         """`left >= right` as its parts, for progress and for what is missing; None for any other shape."""
@@ -173,7 +174,8 @@ def _part(tree: ast.expr, text: str) -> Expression:
     names, tables = set[str](), set[str]()
     for kind, name in _asked(tree):
         (tables if kind == "table" else names).add(name)
-    return Expression(_source(tree, text), tree, frozenset(names), frozenset(tables), _compile(tree, text), text)
+    evaluate, explain = _compile(tree, text), _compile_explain(tree, text)
+    return Expression(_source(tree, text), tree, frozenset(names), frozenset(tables), evaluate, explain, text)
 
 
 def _source(node: ast.expr, text: str) -> str:
@@ -307,35 +309,48 @@ def _keys(keys: ast.expr) -> list[ast.expr]:
     return list(keys.elts) if isinstance(keys, ast.Tuple) else [keys]
 
 
-def _explain(node: ast.expr, text: str, scope: Scope) -> Reason:
-    def explained(part: ast.expr) -> Reason:
-        return _explain(part, text, scope)
-
+def _compile_explain(node: ast.expr, text: str) -> Explanation:
     source = _source(node, text)
+
+    def parts(*nodes: ast.expr) -> list[Explanation]:
+        return [_compile_explain(each, text) for each in nodes]
+
+    def applied(op: str, *nodes: ast.expr) -> Explanation:
+        explained = parts(*nodes)
+        return lambda scope: _applied(source, op, *[part(scope) for part in explained])
+
     match node:
         case ast.Constant():
-            return Reason(_constant(node, text), source, "constant")
+            constant = Reason(_constant(node, text), source, "constant")
+            return lambda scope: constant
         case ast.Name() | ast.Attribute():
-            return scope.explain(_name(node, text))
+            name = _name(node, text)
+            return lambda scope: scope.explain(name)
         case ast.BinOp(left=left, op=op, right=right):
-            return _applied(source, _BINARY[type(op)][0], explained(left), explained(right))
+            return applied(_BINARY[type(op)][0], left, right)
         case ast.UnaryOp(op=op, operand=operand):
-            return _applied(source, "negate" if isinstance(op, ast.USub) else "not", explained(operand))
+            return applied("negate" if isinstance(op, ast.USub) else "not", operand)
         case ast.BoolOp(op=op, values=values):
-            return _applied(source, "and" if isinstance(op, ast.And) else "or", *[explained(value) for value in values])
+            return applied("and" if isinstance(op, ast.And) else "or", *values)
         case ast.Compare(ops=[ast.In() | ast.NotIn()]):
-            return Reason(_compile(node, text)(scope), source, "constant")
+            test = _compile(node, text)
+            return lambda scope: Reason(test(scope), source, "constant")
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _applied(source, _COMPARE_NAMES[type(op)], explained(left), explained(right))
+            return applied(_COMPARE_NAMES[type(op)], left, right)
         case ast.IfExp(test=test, body=body, orelse=orelse):
-            condition = explained(test)
-            return _applied(source, "if", condition, explained(body if condition.value else orelse))
+            ask, yes, no = parts(test, body, orelse)
+            return lambda scope: _chosen(source, ask(scope), yes, no, scope)
         case ast.Call(func=ast.Name(id=called), args=args):
-            return _applied(source, called, *[explained(argument) for argument in args])
+            return applied(called, *args)
         case ast.Subscript(value=ast.Name(id=table), slice=keys):
-            return scope.explain_lookup(table, tuple(explained(key) for key in _keys(keys)))
+            explained = parts(*_keys(keys))
+            return lambda scope: scope.explain_lookup(table, tuple([part(scope) for part in explained]))
         case _:
             raise _refuse(node, text)
+
+
+def _chosen(source: str, condition: Reason, yes: Explanation, no: Explanation, scope: Scope) -> Reason:
+    return _applied(source, "if", condition, (yes if condition.value else no)(scope))
 
 
 def _applied(source: str, op: str, *children: Reason) -> Reason:

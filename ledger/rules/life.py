@@ -145,7 +145,12 @@ class Life:
         return Life(seen, self.force, now=at)
 
     def ahead(self, at: Instant) -> Life:
-        """What `foresee` says of `at` and later, taken forward from this life where it can be; the past is the same."""
+        """What `foresee` says of `at` and later, taken forward from this life where it can be; the past is the same.
+
+        A forecast says itself what lies ahead of its later instants.
+        """
+        if self.now is not None and at >= self.now:
+            return self
         if self._ahead is None or self._ahead[0] != at:
             self._ahead = at, Spliced(self, at) if self.is_known_by(at) else self.foresee(at)
         return self._ahead[1]

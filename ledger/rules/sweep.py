@@ -90,13 +90,14 @@ class Performance:
 class StateScope:
     """What numbers and requirements may read: the values of the measures at one instant."""
 
-    __slots__ = ("at", "exempt", "performance", "values")
+    __slots__ = ("_explained", "at", "exempt", "performance", "values")
 
     def __init__(self, performance: Performance, values: Values, at: Instant, exempt: frozenset[str] = _NOBODY) -> None:
         self.performance = performance
         self.values = values
         self.at = at
         self.exempt = exempt
+        self._explained: dict[str, Reason] = {}
 
     def value(self, name: str) -> Value:
         book = self.performance.book
@@ -125,21 +126,26 @@ class StateScope:
         return need.name in self.exempt or bool(need.test.evaluate(self))
 
     def explain(self, name: str) -> Reason:
+        if name not in self._explained:
+            self._explained[name] = self._explain(name)
+        return self._explained[name]
+
+    def _explain(self, name: str) -> Reason:
         book = self.performance.book
         number = book.numbers.get(name)
         if number is not None:
             inner = number.formula.explain(self)
             return Reason(inner.value, name, "number", (inner,), assumed=number.assumed)
-        return explain_measure(self.performance.reading, book.measures[name], self.at)
+        return explain_measure(self.performance, book.measures[name], self.at)
 
     def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
         return Reason(self.lookup(table, tuple(key_text(key.value) for key in keys)), f"{table}[...]", "row", keys)
 
 
-def explain_measure(reading: Reading, measure: Measure, at: Instant) -> Reason:
+def explain_measure(performance: Performance, measure: Measure, at: Instant) -> Reason:
     """The measure at an instant as a tree: its aggregate over the facts that are present, each priced by its own reason."""
-    here = [present for present in reading.presents(measure) if present.start <= at < present.end]
-    children = tuple(explain_present(reading, measure, present) for present in here)
+    here = [present for present in performance.presents(measure) if present.start <= at < present.end]
+    children = tuple([explain_present(performance.reading, measure, present) for present in here])
     value = AGGREGATES[measure.aggregate]([present.key for present in here], [present.value for present in here])
     if measure.aggregate == "distinct":
         children = tuple(
