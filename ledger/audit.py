@@ -47,7 +47,8 @@ def _rows(history: History, store: Store, library: Library, progress: Callable[[
             if events:
                 fresh.apply(connection, partner, events, library)
             progress(done, len(partners))
-        fresh.mark(connection, position)
+        if position:
+            fresh.mark(connection, position)
     ours, theirs = store.dump(), fresh.dump()
     for table, rows in theirs.items():
         for row in sorted(set(ours[table]) ^ set(rows), key=repr)[:1]:
