@@ -47,9 +47,8 @@ def _rows(history: History, store: Store, library: Library, progress: Callable[[
             if events:
                 fresh.apply(connection, partner, events, library)
             progress(done, len(partners))
-        if position:
-            fresh.mark(connection, position)
     ours, theirs = store.dump(), fresh.dump()
+    del theirs["progress"]  # how far they have come is where the comparison began
     for table, rows in theirs.items():
         for row in sorted(set(ours[table]) ^ set(rows), key=repr)[:1]:
             side = "the read models have a row that" if row in set(ours[table]) else "the read models lack a row that"

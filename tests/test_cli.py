@@ -194,3 +194,11 @@ def test_a_command_makes_whole_what_a_dead_process_left(tmp_path: Path) -> None:
         Intake(log).record([sale("2").encode()])
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-05-02", "-o", "json").stdout)["values"]["sold"] == "100"
     assert points(path, "verify").exit_code == 0
+
+
+@pytest.mark.parametrize("first", ["verify", "rebuild"])
+def test_a_ledger_without_events_has_no_difference(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "x.db"
+    assert points(path, "record", input="garbage").exit_code == 1
+    assert points(path, first).exit_code == 0
+    assert points(path, "verify").exit_code == 0
