@@ -29,6 +29,7 @@ from ledger.instants import DAY, Instant, parse
 from ledger.log import Log
 from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
+from ledger.settings import collect_seldom
 
 NOW = parse("2025-07-01")
 
@@ -39,6 +40,7 @@ def main() -> None:
     options.add_argument("--questions", type=int, default=200, help="of the first kind; of the others a tenth")
     options.add_argument("--seed", type=int, default=20260630)
     asked = options.parse_args()
+    collect_seldom()
     dice = random.Random(asked.seed)
     print(f"seed {asked.seed}: a partner of {asked.events:,} events")
     with tempfile.TemporaryDirectory() as directory:

@@ -24,6 +24,7 @@ from consumers.project import Project
 from ledger.history import History
 from ledger.log import Log
 from ledger.projections.store import Store
+from ledger.settings import collect_seldom
 
 
 def read(path: Path) -> float:
@@ -63,6 +64,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seed", type=int, default=20260630)
     asked = options.parse_args()
+    collect_seldom()
     print(f"seed {asked.seed}: {asked.partners} partners of {asked.events} events")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "ledger.db"

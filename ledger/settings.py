@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from pydantic import Field
@@ -26,3 +27,8 @@ class Settings(BaseSettings):
     def directory_path(self) -> Path:
         """Names and addresses: outside the log, erasable."""
         return self.path.with_suffix(".directory.db")
+
+
+def collect_seldom() -> None:
+    """For a process that reads and computes: what it makes refers back to nothing, and the collector looks at it in vain."""
+    gc.set_threshold(10_000, 10, 1000)

@@ -14,7 +14,7 @@ from operator import attrgetter
 from ledger.instants import DAY, FOREVER, Instant, Span, minus
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence
 from ledger.rules.facts import Fact, Facts
-from ledger.rules.presence import Interval, Present, Reading
+from ledger.rules.presence import Interval, Present, Reading, Stay
 from ledger.rules.sweep import Performance
 
 _start = attrgetter("start")
@@ -66,6 +66,9 @@ class Ahead(Reading):
             return list(facts)
         oldest = minus(minus(self.at, presence.span, self.book.zone), presence.after or Span(), self.book.zone) - _SLACK
         return list(facts[bisect_left(facts, oldest, key=_start) :])
+
+    def _lives(self, presence: Presence, facts: Iterable[Fact]) -> list[Stay]:
+        return [stay for stay in super()._lives(presence, facts) if stay[2] > self.at]
 
     def _open_at_start(self, gate: Gate, fact: Fact, start: Instant) -> list[Interval]:
         return self.past._open(gate, fact) if start <= self.at else self._open(gate, fact)

@@ -175,13 +175,19 @@ def _decimal(whole: Expression, constant: ast.Constant) -> Decimal:
 
 @lru_cache(maxsize=10_000)
 def key_of(names: tuple[str, ...]) -> Callable[[Any], Key]:
-    """The named fields of a fact's data, always as a tuple."""
-    if len(names) > 1:
-        return attrgetter(*names)
+    """The named fields of a fact's data, always as a tuple; None for a field that the data has not."""
     if not names:
         return lambda data: ()
-    get = attrgetter(names[0])
-    return lambda data: (get(data),)
+    get = attrgetter(*names)
+
+    def key(data: Any) -> Key:
+        try:
+            found = get(data)
+        except AttributeError:
+            return tuple([getattr(data, name, None) for name in names])
+        return found if len(names) > 1 else (found,)
+
+    return key
 
 
 def _asked(book: Book, measure: Measure) -> Asked:

@@ -160,7 +160,7 @@ class Reading:
             other = self.relative(settles, fact) if id(fact) in takers else None
             if other is not None:
                 last = ends.get(id(other))
-                end = min(fact.end, self._lives(counted, [other])[0][2] if last is None else last)
+                end = min(fact.end, Reading._lives(self, counted, [other])[0][2] if last is None else last)
             settled.append((fact, start, max(start, end)))
         return settled
 

@@ -263,7 +263,8 @@ class _Judgement:
         self.totals = [0] * len(self.book.measures)
         self.states = [self._state(measure) for measure in self.book.measures.values()]
         self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
-        self.scope: StateScope | None = None
+        self.unit, self.slow = performance.unit, self._slow
+        self.instants, self.values, self.met = performance.instants, performance.values, performance.met
 
     def _state(self, measure: Measure) -> _State | None:
         """None: a sum, and the worth of a counted fact is one."""
@@ -330,23 +331,20 @@ class _Judgement:
         return sorted(inside)
 
     def at(self, at: Instant) -> None:
-        performance = self.performance
         values = tuple(self.totals)
-        self.scope = None
-        performance.instants.append(at)
-        performance.values.append(values)
+        self.instants.append(at)
+        self.values.append(values)
         if self.exemptions:
+            performance = self.performance
             exempt = performance.exempt[at] = self._exempt(at)
-            performance.met.append(self._met(StateScope(performance, values, at, exempt)))
+            self.met.append(self._met(StateScope(performance, values, at, exempt)))
         else:
-            performance.met.append(self.judge(values, performance.unit, self._slow))
+            self.met.append(self.judge(values, self.unit, self.slow))
 
     def _slow(self, tier: int, requirement: int) -> bool:
         """A requirement that is not linear, of the state that is judged."""
-        performance = self.performance
-        if self.scope is None:
-            self.scope = StateScope(performance, performance.values[-1], performance.instants[-1])
-        return self.scope.meets_one(self.book.tiers[tier], requirement)
+        scope = StateScope(self.performance, self.values[-1], self.instants[-1])
+        return scope.meets_one(self.book.tiers[tier], requirement)
 
     def _exempt(self, at: Instant) -> frozenset[str]:
         """The names of the requirements that an override meets now; a tier's override meets all of that tier's and below."""
