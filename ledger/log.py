@@ -286,14 +286,16 @@ class Log:
         """
         self.path = Path(path)
         if not create and not self.path.exists():
-            raise NotFound(f"there is no ledger at {self.path}", hint="record something first, or name another path")
+            raise self._nothing()
         self._lock = Lock()
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._heads_at = -1
         with self._speaking():
             self._datastore = LogDatastore(str(self.path), synchronous=synchronous, lock_seconds=lock_seconds)
             self.recorder = LogRecorder(self._datastore)
-            if not self._is_made(create=create):
+            if not self._is_made():
+                if not create:
+                    raise self._nothing()
                 self._make()
 
     def close(self) -> None:
@@ -416,14 +418,17 @@ class Log:
         except (PersistenceError, sqlite3.Error) as error:
             raise _log_error(self.path, error) from error
 
-    def _is_made(self, *, create: bool) -> bool:
+    def _nothing(self) -> NotFound:
+        return NotFound(f"there is no ledger at {self.path}", hint="record something first, or name another path")
+
+    def _is_made(self) -> bool:
         with self._datastore.transaction(commit=False) as cursor:
-            return _is_made(self.path, cursor, create=create)
+            return _is_made(self.path, cursor)
 
     def _make(self) -> None:
         """Asked again under the lock, because another process may have made the schema meanwhile."""
         with self._datastore.transaction(commit=True) as cursor:
-            if not _is_made(self.path, cursor, create=True):
+            if not _is_made(self.path, cursor):
                 self.recorder._create_table(cursor)
 
 
@@ -435,14 +440,14 @@ def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
     return Sealed(position, stream, version, recorded_at, state[32:64], state[:32], event)
 
 
-def _is_made(path: Path, cursor: SQLiteCursor, *, create: bool) -> bool:
+def _is_made(path: Path, cursor: SQLiteCursor) -> bool:
     """Whether the schema is there; anything that is not ours, or not of our format, is an error."""
     marks = []
     for statement in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master"):
         cursor.execute(statement)
         marks.append(cursor.fetchone()[0])
     application_id, version, tables = marks
-    if tables == 0 and application_id == 0 and create:
+    if tables == 0 and application_id == 0:  # nothing was ever committed: its maker may have died before
         return False
     if application_id != APPLICATION_ID:
         raise LogError(f"{path} is a database, but not a points ledger", hint="name another path", code="log_foreign")

@@ -205,6 +205,18 @@ def test_reading_does_not_make_a_ledger(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_in_which_nothing_was_made_yet_is_no_ledger_to_read(tmp_path: Path) -> None:
+    """Its maker may have died before the first commit; the next one makes it."""
+    path = tmp_path / "ledger.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    with pytest.raises(NotFound):
+        Log(path, create=False)
+    Log(path).close()
+    Log(path, create=False).close()
+
+
 def test_an_empty_file_becomes_a_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
     with Log(tmp_path / "ledger.db") as log:
