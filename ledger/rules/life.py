@@ -49,6 +49,8 @@ class Life:
         self.events = events
         self.force = tuple(force)
         self.now = now
+        self.origin: Life | None = None
+        """The life of which this one is a forecast."""
         self.found: dict[str, Any] = {}
         """What questions found out about this life, by what they asked."""
         self._ahead: tuple[Instant, Life] | None = None
@@ -142,7 +144,9 @@ class Life:
         What is known to have been reversed never happened, whenever it was reversed.
         """
         seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at or s.event.kind == "event.reversed.v1"]
-        return Life(seen, self.force, now=at)
+        ahead = Life(seen, self.force, now=at)
+        ahead.origin = self
+        return ahead
 
     def ahead(self, at: Instant) -> Life:
         """What `foresee` says of `at` and later, taken forward from this life where it can be; the past is the same.

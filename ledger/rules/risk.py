@@ -122,8 +122,7 @@ def risk(life: Life, as_of: Instant) -> Risk | None:
     now = _endangered(life, as_of)
     if now is None:
         return None
-    witness = life.found.setdefault("witness", Witness(life))
-    return Risk(witness.since(as_of), now[1], now[2], now[0])
+    return Risk(Witness.of(life).since(as_of), now[1], now[2], now[0])
 
 
 def _endangered(life: Life, at: Instant) -> tuple[Cause | None, Instant | None, str] | None:
@@ -174,8 +173,17 @@ class Witness:
         self._touched: dict[str, list[Instant]] = {}
         self._stretches: list[tuple[Instant, Instant]] = []
 
+    @classmethod
+    def of(cls, life: Life) -> Witness:
+        witness: Witness = life.found.setdefault("witness", cls(life))
+        return witness
+
     def since(self, as_of: Instant) -> Instant:
-        """The beginning of the unbroken stretch at risk that covers `as_of`, which is at risk."""
+        """The beginning of the unbroken stretch at risk that covers `as_of`, which is at risk.
+
+        Of a forecast, that part of the stretch which lies before it is what could be foreseen then.
+        """
+        origin, now = self._life.origin, self._life.now
         for begin, end in self._stretches:
             if begin <= as_of <= end:
                 return begin
@@ -183,6 +191,9 @@ class Witness:
         self._ask(as_of)
         while turns:
             begin = turns.pop()
+            if origin is not None and begin == now:
+                begin = Witness.of(origin).since(begin)
+                break
             if not self.at_risk(begin - 1):
                 break
         self._stretches.append((begin, as_of))
@@ -191,6 +202,8 @@ class Witness:
     def _turns(self, until: Instant) -> list[Instant]:
         """The instants up to `until` from which on something else may be foreseen."""
         turns = self._happened[: bisect_right(self._happened, until)]
+        if self._life.origin is not None and self._life.now is not None:
+            turns = [self._life.now, *turns[bisect_right(turns, self._life.now) :]]
         first = turns[0] if turns else until
         reviews = [
             at
