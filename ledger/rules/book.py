@@ -7,6 +7,7 @@ value marks what no owner published; whatever rests on it says so.
 from __future__ import annotations
 
 import re
+from ast import BoolOp, NodeTransformer, UnaryOp
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,11 +19,12 @@ from typing import Any
 from ledger import instants
 from ledger.instants import BEGINNING, Instant, Span
 from ledger.rules.expressions import Expression, ExpressionError, parse
+from ledger.rules.people import HELD, Codes, Held, Teams
 from ledger.rules.yaml_nodes import Node, Problem, Problems, compose, exact
 
 LANGUAGE = 1
 LONGEST = Span(months=1200)
-AGGREGATES = ("sum", "count", "distinct", "median")
+AGGREGATES = ("sum", "count", "distinct", "median", "each")
 NO_TIER = "none"
 
 Row = dict[str, Any]
@@ -66,6 +68,11 @@ class Measure:
     line: int
     assumed: bool
     source: str
+    holds: Expression | None = None
+    """Of an `each`: which members count, by the codes that they hold; the last field of `key` is the code."""
+
+    codes: frozenset[str] = frozenset()
+    """The codes that can make a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +231,14 @@ def load(text: str | bytes, *, name: str = "rulebook") -> Book:
 
 def _book(root: Node, text: str, problems: Problems) -> Book | None:
     known = (
-        "book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "measures",
+        "book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures",
         "numbers", "show", "tiers", "status", "overrides",
     )  # fmt: skip
     root.allow(*known)
     for required in ("book", "programme", "effective", "language", "measures", "status"):
         if root.get(required) is None:
             root.problem("missing_key", f"a rulebook needs {required!r}")
-    for part in ("derive", "tables", "measures", "numbers"):
+    for part in ("derive", "tables", "lists", "measures", "numbers"):
         _check_names(root, part)
     for part, form in _NAMES.items():
         node = root.get(part)
@@ -240,7 +247,8 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
     language = _whole(root.get("language"), LANGUAGE)
     if language > LANGUAGE:
         (root.get("language") or root).problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
-    tiers = tuple(_tier(key, node) for key, node in root.items("tiers"))
+    measures = _Measures(root)
+    tiers = tuple(_tier(key, node, measures) for key, node in root.items("tiers"))
     book = Book(
         name=root.text("book"),
         programme=root.text("programme"),
@@ -252,7 +260,7 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         sources={key: node.scalar() for key, node in root.items("sources")},
         tables={key: _table(key, node) for key, node in root.items("tables")},
         derived={key: _derived(key, node) for key, node in root.items("derive")},
-        measures={key: _measure(key, node) for key, node in root.items("measures")},
+        measures=measures.found,
         numbers={key: _number(key, node) for key, node in root.items("numbers")},
         tiers=tiers,
         status=_status(root.get("status")),
@@ -338,20 +346,20 @@ def _span_or(node: Node | None, default: str) -> Span:
     return _span(node) or Span.parse(default)
 
 
-def _expression(node: Node | None) -> Expression | None:
+def _expression(node: Node | None, unfold: NodeTransformer | None = None) -> Expression | None:
     if node is None:
         return None
     try:
-        return parse(node.scalar())
+        return parse(node.scalar(), unfold)
     except ExpressionError as error:
         node.problem(error.code, error.what, hint=error.hint)
         return None
 
 
-def _needed(node: Node | None, owner: Node) -> Expression:
+def _needed(node: Node | None, owner: Node, unfold: NodeTransformer | None = None) -> Expression:
     if node is None:
         owner.problem("missing_key", "an expression is missing")
-    return _expression(node) or parse("0")
+    return _expression(node, unfold) or parse("0")
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
@@ -432,8 +440,66 @@ def _derived(name: str, node: Node) -> Derived:
 _PRESENCE = ("of", "where", "for", "after", "while", "if", "hold", "until")
 
 
+class _Measures:
+    """The measures of a rulebook; each predicate of a group is one, and each union of predicates that a team asks for."""
+
+    def __init__(self, root: Node) -> None:
+        self.lists = {key: _names(node) for key, node in root.items("lists")}
+        self.found: dict[str, Measure] = {}
+        self._groups: dict[str, tuple[Node, Presence, tuple[str, ...], dict[str, str]]] = {}
+        for name, node in root.items("measures"):
+            if node.get("each") is None:
+                self.found[name] = _measure(name, node)
+            else:
+                self._group(name, node)
+
+    def _group(self, name: str, node: Node) -> None:
+        node.allow("each", "has", "is", *_PRESENCE, "unit", "source", "by")
+        key = (*_names(node.get("each")), node.text("has") or "code")
+        predicates = {role: part.scalar() for role, part in node.items("is")}
+        if not predicates:
+            node.problem("missing_key", "'is' is missing: which members count", hint="distinct counts them all")
+        self._groups[name] = node, _presence(node), key, predicates
+        for role, part in node.items("is"):
+            if not _WORD.fullmatch(role) or iskeyword(role):
+                part.problem(
+                    "bad_name", f"{role!r} cannot be read in an expression", hint="letters, digits and _, and no word of the language"
+                )
+            self._add(f"{name}.{role}", name, part.scalar(), part)
+
+    def _add(self, name: str, group: str, predicate: str, at: Node) -> None:
+        node, presence, key, _ = self._groups[group]
+        codes = Codes(self.lists)
+        try:
+            holds = parse(predicate, codes)
+        except ExpressionError as error:
+            at.problem(error.code, error.what, hint=error.hint)
+            return
+        if holds.names or holds.tables - {HELD} or (holds.comparison() is None and not isinstance(holds.tree, BoolOp | UnaryOp)):
+            at.problem("bad_predicate", f"{predicate!r} is no condition on codes", hint="e.g. n('A', 'B') >= 1 and any('C')")
+        elif holds.evaluate(Held(())):
+            at.problem("bad_predicate", f"{predicate!r} holds of those who hold nothing", hint="ask for at least one code")
+        self.found[name] = Measure(
+            name, "each", presence, None, None, key, False, node.text("unit"), at.line, node.assumed or at.assumed, node.text("source"),
+            holds, frozenset(codes.named),
+        )  # fmt: skip
+
+    def joined(self, group: str, roles: tuple[str, ...]) -> str:
+        """The measure that counts members of which any of the predicates holds. Raises ExpressionError."""
+        if group not in self._groups:
+            raise ExpressionError(f"{group!r} is no group", hint=f"measures with 'each': {', '.join(self._groups) or 'none'}")
+        node, _, _, predicates = self._groups[group]
+        for role in roles:
+            if role not in predicates:
+                raise ExpressionError(f"{role!r} is no predicate of {group}", hint=f"known: {', '.join(predicates)}")
+        name = f"{group}.{'_or_'.join(roles)}"
+        if name not in self.found:
+            self._add(name, group, " or ".join(f"({predicates[role]})" for role in roles), node)
+        return name
+
+
 def _measure(name: str, node: Node) -> Measure:
-    node.allow(*AGGREGATES, *_PRESENCE, "times", "on", "unit", "source", "by")
+    node.allow(*(each for each in AGGREGATES if each != "each"), *_PRESENCE, "times", "on", "unit", "source", "by")
     chosen = [aggregate for aggregate in AGGREGATES if node.get(aggregate) is not None]
     if len(chosen) != 1:
         node.problem("bad_aggregate", f"measure {name!r} needs exactly one of: {', '.join(AGGREGATES)}")
@@ -499,7 +565,7 @@ def _number(name: str, node: Node) -> Number:
     return Number(name, _needed(node, node), node.line, node.assumed)
 
 
-def _tier(name: str, node: Node) -> Tier:
+def _tier(name: str, node: Node, measures: _Measures) -> Tier:
     as_printed, source = False, ""
     needs = node
     if node.is_map:
@@ -507,7 +573,7 @@ def _tier(name: str, node: Node) -> Tier:
         as_printed = _flag(node.get("as_printed"))
         source = node.text("source")
         needs = node.get("needs") or node
-    parts = [_requirement(part, source) for part in needs.parts()]
+    parts = [_requirement(part, source, measures) for part in needs.parts()]
     names = [requirement.name for requirement in parts]
     for i, part in enumerate(parts):
         if part.name in names[:i]:
@@ -517,10 +583,10 @@ def _tier(name: str, node: Node) -> Tier:
     return Tier(name, tuple(parts), node.line, as_printed)
 
 
-def _requirement(node: Node, source: str) -> Requirement:
-    test = _needed(node, node)
+def _requirement(node: Node, source: str, measures: _Measures) -> Requirement:
+    test = _needed(node, node, Teams(measures.joined))
     compared = test.comparison()
-    name = compared[0].text if compared else test.text
+    name = compared[0].text if compared else node.scalar()
     return Requirement(name, test, node.line, node.assumed, source)
 
 

@@ -131,6 +131,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "max": lambda *values: max(values),
     "if": lambda _, value: value,
     "sum": lambda *values: sum(values, Fraction(0)),
+    "each": lambda *holds: Fraction(sum(bool(one) for one in holds)),
     "as": lambda value: value,
     "number": lambda value: value,
     "==": lambda a, b: a == b,
@@ -143,8 +144,8 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
 """What each operation of a reason's node does to its children's values; aggregates add theirs in `reasons`."""
 
 
-def parse(text: str) -> Expression:
-    """Compile one expression. Raises ExpressionError with what is not allowed."""
+def parse(text: str, unfold: ast.NodeTransformer | None = None) -> Expression:
+    """Compile one expression; `unfold` writes out what is short for more. Raises ExpressionError with what is not allowed."""
     text = text.strip()
     if len(text) > LENGTH:
         raise ExpressionError(f"an expression of {len(text)} characters is too long", hint=f"at most {LENGTH}: split it into numbers")
@@ -156,6 +157,8 @@ def parse(text: str) -> Expression:
         raise ExpressionError(f"{text!r} is not an expression: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"{text!r} is not an expression: {error}") from None
+    if unfold is not None:
+        tree = unfold.visit(tree)
     if depth_of(tree) > DEPTH:
         raise ExpressionError("the operations of an expression lie too deep in each other", hint="split it into numbers")
     return _part(tree, text)

@@ -62,6 +62,8 @@ def _terms(tree: ast.expr, whole: Expression, book: Book, places: dict[str, int]
             return _terms(formula.tree, formula, book, places)
         case ast.Name(id=name) if name in places:
             return {places[name]: Fraction(1)}
+        case ast.Attribute(value=ast.Name(id=group), attr=role) if f"{group}.{role}" in places:
+            return {places[f"{group}.{role}"]: Fraction(1)}
         case ast.BinOp(left=left, op=op, right=right):
             a, b = (_terms(side, whole, book, places) for side in (left, right))
             return _combined(a, op, b)

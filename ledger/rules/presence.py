@@ -217,6 +217,8 @@ class Reading:
     def _priced(self, measure: Measure, stays: list[Stay]) -> list[Present]:
         """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
         key = key_of(measure.key)
+        if measure.codes:
+            stays = [stay for stay in stays if key(stay[0].data)[-1] in measure.codes]
         if measure.value is None:
             return [Present(fact, start, end, ONE, key(fact.data)) for fact, start, end in stays]
         if measure.on_now:

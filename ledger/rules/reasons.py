@@ -20,7 +20,7 @@ class Reason:
     """`value` is what `op` makes of the children's values.
 
     Leaves: `constant` (the rulebook says so), `fact` (a field of the event at `position`), `row` (a row of a dated table),
-    `override`. Aggregates: `sum`, `count`, `distinct`, `median`.
+    `override`. Aggregates: `sum`, `count`, `distinct`, `median`, `each` (members of which a condition holds).
     """
 
     value: Value

@@ -16,7 +16,9 @@ from operator import itemgetter
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, Measure, Tier
+from ledger.rules.expressions import OPERATIONS, Expression
 from ledger.rules.facts import Fact, Key
+from ledger.rules.people import Held
 from ledger.rules.presence import FactScope, Present, Reading
 from ledger.rules.reasons import Reason, Value, key_text, median
 
@@ -145,6 +147,8 @@ class StateScope:
 def explain_measure(performance: Performance, measure: Measure, at: Instant) -> Reason:
     """The measure at an instant as a tree: its aggregate over the facts that are present, each priced by its own reason."""
     here = [present for present in performance.presents(measure) if present.start <= at < present.end]
+    if measure.aggregate == "each":
+        return _explain_each(performance.reading, measure, here)
     children = tuple([explain_present(performance.reading, measure, present) for present in here])
     value = AGGREGATES[measure.aggregate]([present.key for present in here], [present.value for present in here])
     if measure.aggregate == "distinct":
@@ -152,6 +156,20 @@ def explain_measure(performance: Performance, measure: Measure, at: Instant) -> 
             Reason(_key_text(present.key), present.fact.kind, "key", (child,)) for present, child in zip(here, children, strict=True)
         )
     return Reason(value, measure.name, measure.aggregate, children, assumed=measure.assumed, source=measure.source)
+
+
+def _explain_each(reading: Reading, measure: Measure, here: list[Present]) -> Reason:
+    """Each member with its predicate, and the facts that it rests on."""
+    assert measure.holds is not None
+    members: dict[Key, dict[str, Reason]] = {}
+    for present in here:
+        members.setdefault(present.key[:-1], {}).setdefault(present.key[-1] or "", explain_present(reading, measure, present))
+    children = []
+    for key, facts in members.items():
+        held = measure.holds.explain(Held(facts, facts))
+        children.append(Reason(held.value, _key_text(key), "as", (held,)))
+    value = OPERATIONS["each"](*[child.value for child in children])
+    return Reason(value, measure.name, "each", tuple(children), assumed=measure.assumed, source=measure.source)
 
 
 def _key_text(key: Key) -> str:
@@ -199,6 +217,31 @@ class _Distinct:
         self.total = len(self.keys) * self.unit
 
 
+class _Each:
+    """Members of which a predicate over their codes holds; the last part of a key is the code."""
+
+    __slots__ = ("held", "holds", "total", "unit")
+
+    def __init__(self, holds: Expression, unit: int) -> None:
+        self.held: dict[Key, dict[str, int]] = {}
+        self.holds = holds.evaluate
+        self.unit = unit
+        self.total = 0
+
+    def move(self, way: int, worth: int, key: Key) -> None:
+        codes, code = self.held.setdefault(key[:-1], {}), key[-1] or ""
+        before = codes.get(code, 0)
+        if before and before + way:
+            codes[code] = before + way
+            return
+        held = bool(self.holds(Held(codes)))
+        if before:
+            del codes[code]
+        else:
+            codes[code] = way
+        self.total += self.unit * (bool(self.holds(Held(codes))) - held)
+
+
 class _Median:
     """Holds twice the unit's grain: the mean of two middle values stays an integer because the unit is even."""
 
@@ -221,7 +264,7 @@ class _Median:
             self.total = self.ordered[half] if n % 2 else (self.ordered[half - 1] + self.ordered[half]) // 2
 
 
-_State = _Distinct | _Median
+_State = _Distinct | _Each | _Median
 _Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth with its sign, key
 
 
@@ -273,6 +316,9 @@ class _Judgement:
                 return _Distinct(self.performance.unit)
             case "median":
                 return _Median()
+            case "each":
+                assert measure.holds is not None
+                return _Each(measure.holds, self.performance.unit)
             case _:
                 return None
 

@@ -1,0 +1,118 @@
+"""Groups of which each member holds codes: the same people, one of a list, the other person.
+
+`each: person` counts members by a predicate over the codes that they hold. In a predicate `n('A', 'B')` is how many of these codes
+one holds, `any(...)` at least one, `all(...)` every one; a name stands for a list of codes. `team(people, 1, sell, 2, pre)` asks for
+one member of the first predicate and two others of the second, all different: by Hall's theorem there are such exactly if each choice
+of predicates is held by as many members as it asks for, taken together.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from itertools import combinations
+
+from ledger.rules.expressions import ExpressionError, Scope
+from ledger.rules.reasons import Reason, Value
+
+HELD = "n"
+"""The table that a predicate looks up: how many of these codes one holds."""
+
+ROLES_MAX = 4
+
+
+class Codes(ast.NodeTransformer):
+    """Writes out the predicates: lists of codes, `any` and `all`."""
+
+    def __init__(self, lists: Mapping[str, tuple[str, ...]]) -> None:
+        self.lists = lists
+        self.named: set[str] = set()
+        """Every code that was written out."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if not isinstance(node.func, ast.Name) or node.func.id not in (HELD, "any", "all"):
+            return node
+        codes = [code for argument in node.args for code in self._codes(argument)]
+        if not codes:
+            raise ExpressionError(f"{ast.unparse(node)!r} names no codes", hint="e.g. n('A', 'B') >= 1")
+        self.named.update(codes)
+        held = ast.Subscript(ast.Name(HELD, ast.Load()), ast.Tuple([ast.Constant(code) for code in codes], ast.Load()), ast.Load())
+        ast.copy_location(held, node)
+        if node.func.id == HELD:
+            return held
+        wanted = 1 if node.func.id == "any" else len(set(codes))
+        return ast.copy_location(ast.Compare(held, [ast.GtE()], [ast.Constant(wanted)]), node)
+
+    def _codes(self, argument: ast.expr) -> tuple[str, ...]:
+        match argument:
+            case ast.Constant(value=str() as code):
+                return (code,)
+            case ast.Name(id=name) if name in self.lists:
+                return self.lists[name]
+        known = f"known: {', '.join(self.lists)}" if self.lists else "no lists are known"
+        raise ExpressionError(f"{ast.unparse(argument)!r} is neither a code in quotes nor a list", hint=known)
+
+
+class Teams(ast.NodeTransformer):
+    """Writes out `team(group, n, predicate, m, predicate ...)` as the counts that such a team needs.
+
+    `joined(group, predicates)` gives the name of the measure that counts members of which any of the predicates holds.
+    """
+
+    def __init__(self, joined: Callable[[str, tuple[str, ...]], str]) -> None:
+        self.joined = joined
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if not isinstance(node.func, ast.Name) or node.func.id != "team":
+            self.generic_visit(node)
+            return node
+        group, roles = self._roles(node)
+        tests: list[ast.expr] = []
+        for size in range(1, len(roles) + 1):
+            for chosen in combinations(roles, size):
+                name = self.joined(group, tuple(role for _, role in chosen)).partition(".")[2]
+                counted = ast.Attribute(ast.Name(group, ast.Load()), name, ast.Load())
+                tests.append(ast.Compare(counted, [ast.GtE()], [ast.Constant(sum(n for n, _ in chosen))]))
+        return ast.copy_location(ast.BoolOp(ast.And(), tests) if len(tests) > 1 else tests[0], node)
+
+    def _roles(self, node: ast.Call) -> tuple[str, list[tuple[int, str]]]:
+        match node.args:
+            case [ast.Name(id=group), *pairs] if len(pairs) % 2 == 0 and 2 <= len(pairs) <= 2 * ROLES_MAX:
+                roles = []
+                for number, role in zip(pairs[::2], pairs[1::2], strict=True):
+                    match number, role:
+                        case ast.Constant(value=int() as n), ast.Name(id=name) if n > 0:
+                            roles.append((n, name))
+                if len(roles) * 2 == len(pairs) and len({role for _, role in roles}) == len(roles):
+                    return group, roles
+        raise ExpressionError(
+            f"{ast.unparse(node)!r} is no team", hint="e.g. team(people, 1, sell, 2, pre): up to four different predicates"
+        )
+
+
+class Held:
+    """What a predicate may ask of one member: which codes it holds."""
+
+    __slots__ = ("codes", "facts")
+
+    def __init__(self, codes: Iterable[str], facts: Mapping[str, Reason] | None = None) -> None:
+        self.codes = codes
+        self.facts = facts or {}
+
+    def value(self, name: str) -> Value:
+        raise AssertionError(name)
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        return Fraction(len([code for code in dict.fromkeys(keys) if code in self.codes]))
+
+    def explain(self, name: str) -> Reason:
+        raise AssertionError(name)
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        asked = list(dict.fromkeys(str(key.value) for key in keys))
+        held = tuple([self.facts[code] for code in asked if code in self.facts])
+        return Reason(Fraction(len(held)), f"of {', '.join(asked)}", "count", held)
+
+
+_: type[Scope] = Held
