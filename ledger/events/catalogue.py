@@ -472,7 +472,7 @@ class LicencesCounted(Kind):
 
 
 class OverrideGranted(Kind):
-    """A granted exception with a reason, an author and an end: a tier, a requirement, or points of a measure."""
+    """A granted exception with a reason, an author and an end: a tier, a requirement, or points of a measure; of one award or of all."""
 
     kind = "override.granted.v1"
     override: Id
@@ -484,6 +484,7 @@ class OverrideGranted(Kind):
     measure: Code | None = None
     points: Decimal | None = None
     programme: Code | None = None
+    award: Code | None = None
 
 
 class OverrideRevoked(Kind):

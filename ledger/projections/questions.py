@@ -47,6 +47,7 @@ class Moment:
     known_when: Instant | None = None
     rulebook: str | None = None
     programme: str | None = None
+    award: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Endangered:
     at_risk: Risk | None
     tier_lost_at: Loss | None
     parked: str | None
+    award: str = ""
 
 
 class Questions:
@@ -135,7 +137,17 @@ class Questions:
                 self._lives.popitem(last=False)
         else:
             self._lives.move_to_end(key)
-        return life
+        return self._of(life, moment)
+
+    def _of(self, life: Life, moment: Moment) -> Life:
+        """The life by the award that is asked for. Raises NotFound for one that the rulebook has not."""
+        if moment.award is None:
+            return life
+        known = life.awards(self.as_of(moment))
+        if moment.award not in known:
+            hint = f"its awards: {', '.join(known) or 'none'}"
+            raise NotFound(f"{life.book(self.as_of(moment)).name} has no award {moment.award!r}", hint=hint, code="unknown_award")
+        return life.of(moment.award)
 
     def _asked(self, partner: str, moment: Moment) -> tuple[Life, Basis]:
         """The life to ask, and the basis: what lies ahead of now is a forecast from now."""
@@ -215,9 +227,10 @@ class Questions:
         for partner, life in self._each(moment):
             progress(partner)
             at = self.as_of(moment)
-            endangered, lost = risk.risk(life, at), risk.loss(life, at)
-            if endangered is not None or lost is not None:
-                yield Endangered(partner, life.credited_tier(at), life.tier(at), endangered, lost, None)
+            for each in [life.of(award) for award in life.awards(at)] or [life]:
+                endangered, lost = risk.risk(each, at), risk.loss(each, at)
+                if endangered is not None or lost is not None:
+                    yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
 
     def _each(self, moment: Moment) -> Iterator[tuple[str, Life]]:
         known_at = self.position(moment)

@@ -104,8 +104,10 @@ _SLACK = 4 * DAY
 def until(known: Performance, at: Instant) -> Performance:
     """The performance as it was before an instant."""
     i = bisect_left(known.instants, at)
+    j = bisect_left(known.judged, at)
     broken = known.broken if known.broken_at < at else None
     return Performance(
-        known.reading, known.since, min(known.until, at), known.unit, known.instants[:i], known.values[:i], known.met[:i], known.exempt,
-        first=known.first if known.first < at else FOREVER, broken=broken, broken_at=known.broken_at if broken else FOREVER,
+        known.reading, known.since, min(known.until, at), known.unit, known.instants[:i], known.values[:i], known.met[:j],
+        judged=known.judged[:j], exempt=known.exempt, first=known.first if known.first < at else FOREVER,
+        broken=broken, broken_at=known.broken_at if broken else FOREVER,
     )  # fmt: skip

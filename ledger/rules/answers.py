@@ -60,9 +60,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TierProgress:
+    """The way to a tier; `option` names it where an award offers several."""
+
     tier: str
     met: bool
     requirements: tuple[Progress, ...]
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,20 @@ class Bare:
 
 
 @dataclass(frozen=True, slots=True)
+class AwardStanding:
+    """One award at a moment. `status` is none, started, qualified, active or in grace; `anniversary` is the next one while it is held."""
+
+    award: str
+    group: str
+    performance: str | None
+    credited: str | None
+    credited_since: Instant | None
+    status: str
+    anniversary: Instant | None
+    option: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A partner at a moment. `values` are the rulebook's measures and numbers by name."""
 
@@ -138,6 +155,11 @@ class Standing:
     without_overrides: Bare
     assumed: tuple[str, ...]
     parked: str | None = None
+    options: tuple[TierProgress, ...] = ()
+    """Every way to the next tier, or to the one that was asked for."""
+
+    award: AwardStanding | None = None
+    awards: tuple[AwardStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from ast import BoolOp, NodeTransformer, UnaryOp
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import sha256
 from keyword import iskeyword
 from typing import Any
@@ -126,6 +127,8 @@ class Tier:
     needs: tuple[Requirement, ...]
     line: int
     as_printed: bool
+    option: str = ""
+    """The way to the tier, where an award offers several; one of them is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,16 @@ class Membership:
     remind_after: Span
     next_rows: tuple[tuple[Instant, str, Span], ...]
     test_window: Span | None
+    test_months: int | None = None
+
+    def tested(self, at: Instant, zone: str) -> tuple[Instant, Instant]:
+        """Where one instant is enough: the span up to and including `at`, or the whole months of which the last is that of `at`."""
+        if self.test_months is not None:
+            day = instants.to_datetime(at, zone)
+            last = day.year * 12 + day.month - 1
+            first = last - self.test_months + 1
+            return instants.wall(zone, first // 12, first % 12 + 1), instants.wall(zone, (last + 1) // 12, (last + 1) % 12 + 1) - 1
+        return (instants.minus(at, self.test_window, zone) if self.test_window else at), at
 
 
 Status = Continuous | Review | Membership
@@ -192,16 +205,34 @@ class Book:
 
     label: str = ""
     ranks: dict[str, int] = field(default_factory=dict)
+    awards: dict[str, Book] = field(default_factory=dict)
+    """This rulebook with the tiers of one award; none where it has but one ladder of tiers."""
+
+    among: frozenset[str] = frozenset()
+    award: str = ""
+    group: str = ""
+    """The awards there are; that of which this is the rulebook, and the group to which it belongs."""
+
+    def of(self, award: str) -> Book:
+        """This rulebook for one award; one that it does not know has no tiers."""
+        return self.awards.get(award) or _without(self, award)
+
+    def all_tiers(self) -> list[Tier]:
+        return [*self.tiers, *[tier for book in self.awards.values() for tier in book.tiers]]
 
     def rank(self, tier: str | None) -> int:
         """0 is no tier, 1 the lowest."""
         return 0 if tier is None else self.ranks.get(tier, 0)
 
     def tier(self, name: str) -> Tier:
-        for tier in self.tiers:
-            if tier.name == name:
-                return tier
-        raise KeyError(name)
+        return self.options(name)[0]
+
+    def options(self, name: str) -> list[Tier]:
+        """The ways to a tier. Raises KeyError where there is none."""
+        found = [tier for tier in self.tiers if tier.name == name]
+        if not found:
+            raise KeyError(name)
+        return found
 
     def rests_on(self, names: Iterable[str]) -> list[str]:
         """The measures on which names rest, numbers unfolded, in the rulebook's order."""
@@ -213,6 +244,11 @@ class Book:
             else:
                 found.add(name)
         return [name for name in self.measures if name in found]
+
+
+@lru_cache(maxsize=1024)
+def _without(book: Book, award: str) -> Book:
+    return replace(book, tiers=(), award=award, awards={})
 
 
 def hash_of(text: str) -> str:
@@ -232,7 +268,7 @@ def load(text: str | bytes, *, name: str = "rulebook") -> Book:
 def _book(root: Node, text: str, problems: Problems) -> Book | None:
     known = (
         "book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures",
-        "numbers", "show", "tiers", "status", "overrides",
+        "numbers", "show", "tiers", "levels", "awards", "status", "overrides",
     )  # fmt: skip
     root.allow(*known)
     for required in ("book", "programme", "effective", "language", "measures", "status"):
@@ -249,6 +285,7 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         (root.get("language") or root).problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
     measures = _Measures(root)
     tiers = tuple(_tier(key, node, measures) for key, node in root.items("tiers"))
+    levels = [node.scalar() for node in root.list("levels")] or [tier.name for tier in tiers]
     book = Book(
         name=root.text("book"),
         programme=root.text("programme"),
@@ -268,8 +305,12 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         shown=tuple(node.scalar() for node in root.list("show")),
         lines={key: node.line for key, node in root.entries()},
         label=root.text("label"),
-        ranks={tier.name: rank for rank, tier in enumerate(tiers, start=1)},
+        ranks={level: rank for rank, level in enumerate(levels, start=1)},
+        among=frozenset(name for name, _ in root.items("awards")),
     )
+    for name, node in root.items("awards"):
+        group = node.text("group")
+        book.awards[name] = replace(book, tiers=_award(node, measures, book.ranks), award=name, group=group, awards={})
     return book if not problems.errors else None
 
 
@@ -565,13 +606,30 @@ def _number(name: str, node: Node) -> Number:
     return Number(name, _needed(node, node), node.line, node.assumed)
 
 
-def _tier(name: str, node: Node, measures: _Measures) -> Tier:
-    as_printed, source = False, ""
+def _award(node: Node, measures: _Measures, ranks: dict[str, int]) -> tuple[Tier, ...]:
+    """The tiers of an award, lowest first; where it offers several options, each of them has tiers."""
+    node.allow("options", "tiers", "group", "source")
+    if (node.get("options") is None) == (node.get("tiers") is None):
+        node.problem("bad_award", "an award has either 'tiers' or 'options', each with its tiers")
+    options = [(name, option) for name, option in node.items("options")] or [("", part) for part in [node.get("tiers")] if part]
+    tiers = []
+    for option, part in options:
+        for level, needs in part.entries():
+            if level not in ranks:
+                needs.problem(
+                    "unknown_tier", f"{level!r} is no level of this rulebook", hint=f"levels: {', '.join(ranks) or 'none are listed'}"
+                )
+            tiers.append(replace(_tier(level, needs, measures, node.text("source")), option=option))
+    return tuple(sorted(tiers, key=lambda tier: ranks.get(tier.name, 0)))
+
+
+def _tier(name: str, node: Node, measures: _Measures, source: str = "") -> Tier:
+    as_printed = False
     needs = node
     if node.is_map:
         node.allow("needs", "as_printed", "source")
         as_printed = _flag(node.get("as_printed"))
-        source = node.text("source")
+        source = node.text("source") or source
         needs = node.get("needs") or node
     parts = [_requirement(part, source, measures) for part in needs.parts()]
     names = [requirement.name for requirement in parts]
@@ -656,7 +714,7 @@ def _month_day(node: Node, day: int) -> tuple[int, int]:
 
 
 def _membership(node: Node) -> Membership:
-    node.allow("renewal", "remind", "next", "test_window", "source")
+    node.allow("renewal", "remind", "next", "test_window", "test_months", "source")
     before, after = _reminders(node)
     rows: list[tuple[Instant, str, Span]] = []
     for key, part in node.items("next"):
@@ -670,6 +728,7 @@ def _membership(node: Node) -> Membership:
         remind_after=after,
         next_rows=tuple(rows) or ((BEGINNING, "anniversary", Span(days=365)),),
         test_window=_span(node.get("test_window")),
+        test_months=_whole(node.get("test_months"), 1, "month") if node.get("test_months") else None,
     )
 
 

@@ -39,8 +39,11 @@ class Compiled:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.judge = _judge(book)
+        self.places = {name: place for place, name in enumerate(book.measures)}
         self.judged = frozenset(book.rests_on([name for tier in book.tiers for need in tier.needs for name in need.test.names]))
         """The measures on which the tiers rest."""
+
+        self.touches = sum(1 << place for name, place in self.places.items() if name in self.judged)
         self.factors: dict[tuple[object, ...], Worth] = {}
         """What `times` gives for the values and rows that it reads: the same for all partners."""
         self._signatures: dict[int, Signature] = {}

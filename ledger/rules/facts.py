@@ -130,7 +130,7 @@ FACTS: dict[str, FactKind] = {
         ),
         _kind(
             "override", "override", override=TEXT, tier=TEXT, requirement=TEXT, measure=TEXT, points=NUMBER,
-            programme=TEXT, author=TEXT, reason=TEXT,
+            programme=TEXT, award=TEXT, author=TEXT, reason=TEXT,
         ),
     )
 }  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any
 from ledger.errors import LedgerError, NotFound, Refusal, RulebookError
 from ledger.events.envelope import Event, Sealed, decode
 from ledger.instants import BEGINNING, Instant, parse, text
-from ledger.rules.answers import Standing
+from ledger.rules.answers import AwardStanding, Standing
 from ledger.rules.breakdown import lots
 from ledger.rules.library import Library
 from ledger.rules.life import Force, Life
@@ -86,7 +86,7 @@ def _questions(case: Node) -> Iterator[tuple[Node, Node]]:
     for node in (case, *then):
         ask, expect = node.get("ask"), node.get("expect")
         if ask is not None and expect is not None:
-            ask.allow("as_of", "known_at", "rulebook", "goal")
+            ask.allow("as_of", "known_at", "rulebook", "goal", "award")
             yield ask, expect
         else:
             node.problem("missing_key", "a question has 'ask' and 'expect'")
@@ -184,13 +184,13 @@ def _answers(events: list[Sealed], root: Node, ask: Node, library: Library) -> _
     try:
         as_of = _instant(ask, "as_of")
         force = library.named(ask.text("rulebook")) if ask.get("rulebook") else library.force(root.text("programme"))
-        return _Answers(events, as_of, int(position or 0), force, ask.text("goal") or None)
+        return _Answers(events, as_of, int(position or 0), force, ask.text("goal") or None, ask.text("award"))
     except NotFound as error:
         (ask.get("rulebook") or root.get("programme") or ask).problem(error.code, error.what, hint=error.hint)
         return None
 
 
-_VALUES = ("lots", "error", "performance", "credited", "missing")
+_VALUES = ("lots", "error", "performance", "credited", "missing", "award", "awards", "reminders")
 _FUTURE = ("at_risk", "at_risk_since", "at_risk_requirement", "tier_lost_at", "falls_to", "loss_requirement")
 _KNOWN = f"beside measures and numbers: {', '.join((*_VALUES, *_FUTURE))}"
 
@@ -198,10 +198,10 @@ _KNOWN = f"beside measures and numbers: {', '.join((*_VALUES, *_FUTURE))}"
 class _Answers:
     """What a case may expect, by name: values, tiers, risk, loss, lots."""
 
-    def __init__(self, events: list[Sealed], as_of: Instant, known: int, force: Sequence[Force], goal: str | None) -> None:
+    def __init__(self, events: list[Sealed], as_of: Instant, known: int, force: Sequence[Force], goal: str | None, award: str) -> None:
         self.as_of = as_of
         self.goal = goal
-        self.life = Life([sealed for sealed in events if sealed.position <= known], force)
+        self.life = Life([sealed for sealed in events if sealed.position <= known], force).of(award)
         self.on = basis(self.life, PARTNER, self.as_of, known)
 
     @property
@@ -226,6 +226,13 @@ class _Answers:
                 return self._future(key, standing(self.life, self.on, goal=self.goal))
             case "missing":
                 return self._missing()
+            case "award":
+                award = standing(self.life, self.on, ahead=False).award
+                return None if award is None else _award_row(award)
+            case "awards":
+                return {award.award: _award_row(award) for award in standing(self.life, self.on, ahead=False).awards}
+            case "reminders":
+                return [text(at)[:10] for at, what in self.life.walked(self.life.settled_at).notices if what.startswith("reminder")]
         return self.life.values(self.as_of).get(key)
 
     def _future(self, key: str, answer: Standing) -> object:
@@ -255,6 +262,13 @@ class _Answers:
         except LedgerError as error:
             return error.code
         return None
+
+
+def _award_row(award: AwardStanding) -> dict[str, object]:
+    return {
+        "credited": award.credited, "performance": award.performance, "status": award.status, "option": award.option,
+        "anniversary": text(award.anniversary)[:10] if award.anniversary is not None else None,
+    }  # fmt: skip
 
 
 def _lot_row(value: Fraction, state: str) -> str:

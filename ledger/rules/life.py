@@ -49,6 +49,9 @@ class Life:
         self.events = events
         self.force = tuple(force)
         self.now = now
+        self.whole: Life | None = None
+        self.award = ""
+        """The life of which this one is that of one award."""
         self.origin: Life | None = None
         """The life of which this one is a forecast."""
         self.found: dict[str, Any] = {}
@@ -81,8 +84,17 @@ class Life:
         horizon = max(self._walked, default=BEGINNING)
         if horizon <= until:
             horizon = until + 1
-            self._walked[horizon] = lift(walk(self.performances, self.facts, horizon), self.performances, self.facts)
+            walked = walk(self.performances, self.facts, horizon, self._ladders())
+            self._walked[horizon] = lift(walked, self.performances, self.facts)
         return self._walked[horizon]
+
+    def _ladders(self) -> list[Sequence[Performance]]:
+        """Those of all awards, if this life is of one."""
+        whole = self.whole
+        if whole is None:
+            return []
+        names = dict.fromkeys(name for performance in whole.performances for name in performance.book.awards)
+        return [whole.of(name).performances for name in names]
 
     def performance(self, at: Instant) -> Performance:
         """The performance by the rulebook in force at an instant."""
@@ -129,6 +141,24 @@ class Life:
                 found.add(performance.since)
         return sorted(found)
 
+    def of(self, award: str) -> Life:
+        """The same life, judged by one award of its rulebooks."""
+        if not award:
+            return self
+        known: Life | None = self.found.get(f"award {award}")
+        if known is None:
+            known = Life(self.events, [Force(force.book.of(award), force.since, force.until) for force in self.force], self.now)
+            known.facts = self.facts
+            known.performances = tuple(performance.of(performance.book.of(award)) for performance in self.performances)
+            known.whole, known.award = self, award
+            known.origin = None if self.origin is None else self.origin.of(award)
+            self.found[f"award {award}"] = known
+        return known
+
+    def awards(self, at: Instant) -> list[str]:
+        """The awards of the rulebook in force."""
+        return [name for name, book in self.book(at).awards.items() if book.tiers]
+
     def turns(self, since: Instant, until: Instant) -> list[Instant]:
         """The instants in [since, until) at which the performance tier, the credited tier or the rulebook changes."""
         found = {step.at for step in self.walked(until).steps if since <= step.at < until}
@@ -143,9 +173,15 @@ class Life:
 
         What is known to have been reversed never happened, whenever it was reversed.
         """
+        if self.whole is not None:
+            return self.whole.foresee(at).of(self.award)
+        known: Life | None = self.found.get("foreseen")
+        if known is not None and known.now == at:
+            return known
         seen = [s for s in self.events if min(s.event.effective_at, s.recorded_at) <= at or s.event.kind == "event.reversed.v1"]
         ahead = Life(seen, self.force, now=at)
         ahead.origin = self
+        self.found["foreseen"] = ahead
         return ahead
 
     def ahead(self, at: Instant) -> Life:
@@ -176,6 +212,8 @@ class Life:
     def without_overrides(self) -> Life:
         if not any(sealed.event.kind == "override.granted.v1" for sealed in self.events):
             return self
+        if self.whole is not None:
+            return self.whole.without_overrides.of(self.award)
         bare = [sealed for sealed in self.events if not sealed.event.kind.startswith("override.")]
         return Life(bare, self.force, self.now)
 

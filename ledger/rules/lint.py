@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import combinations
 
 from ledger.rules.book import Book, Derived, Gate, Presence, Review, Table, Tier, load
 from ledger.rules.expressions import Expression, depth_of
@@ -371,13 +372,15 @@ def _rests_on(book: Book, name: str) -> set[str]:
 
 
 def _tiers(book: Book) -> Iterator[Problem]:
-    for tier in book.tiers:
+    for tier in book.all_tiers():
         for need in tier.needs:
             yield from _of_numbers(need.test, book, need.line, FLAG)
             if not need.test.names - (book.measures.keys() | book.numbers.keys()):
                 yield from _units(need.test, book, need.line)
-    for lower, higher in zip(book.tiers, book.tiers[1:], strict=False):
-        yield from _falling(lower, higher)
+    for each in (book, *book.awards.values()):
+        for lower, higher in combinations(each.tiers, 2):
+            if lower.option == higher.option and each.rank(higher.name) == each.rank(lower.name) + 1:
+                yield from _falling(lower, higher)
 
 
 def _minimums(tier: Tier) -> dict[str, Fraction] | None:
@@ -419,20 +422,20 @@ def _sources(book: Book) -> Iterator[Problem]:
     """A source is named once, at the top, and cited by its name."""
     cited = [(measure.source, measure.line) for measure in book.measures.values()]
     cited += [(table.source, table.line) for table in book.tables.values()]
-    cited += [(need.source, need.line) for tier in book.tiers for need in tier.needs]
+    cited += [(need.source, need.line) for tier in book.all_tiers() for need in tier.needs]
     for source, line in cited:
         if source and source not in book.sources:
             yield _error(line, "unknown_source", f"{source!r} is no source of this rulebook", f"known: {', '.join(book.sources)}")
 
 
 def _unused(book: Book) -> Iterator[Problem]:
-    used = {name for tier in book.tiers for need in tier.needs for name in need.test.names}
+    used = {name for tier in book.all_tiers() for need in tier.needs for name in need.test.names}
     used |= {name for number in book.numbers.values() for name in number.formula.names} | set(book.shown)
     for name, measure in book.measures.items():
         if name not in used:
             yield _error(measure.line, "unused_measure", f"measure {name!r} is neither used nor shown", "add it to 'show', or drop it")
     for name, number in book.numbers.items():
-        if book.tiers and name not in used:
+        if book.all_tiers() and name not in used:
             yield _error(number.line, "unused_number", f"number {name!r} is neither used nor shown", "add it to 'show', or drop it")
     for name in book.shown:
         if name not in book.measures and name not in book.numbers:

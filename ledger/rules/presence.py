@@ -85,8 +85,17 @@ class Reading:
             if fact.data.measure == measure.name and self.covers(fact):
                 yield Present(fact, fact.start, fact.end, _pair(fact.data.points))
 
+    def of(self, book: Book) -> Reading:
+        """The same reading for one award of the rulebook: the measures are the same."""
+        other = Reading(book, self.facts, self.now)
+        other._within, other._indexes = self._within, self._indexes
+        return other
+
     def covers(self, override: Fact) -> bool:
-        return override.data.programme in (None, self.book.programme)
+        """An override of one award is for that award alone; the rulebook as a whole knows them all."""
+        return override.data.programme in (None, self.book.programme) and (
+            not self.book.award or override.data.award in (None, self.book.award)
+        )
 
     def _shared(self, what: str, signature: Signature, find: Callable[[], Any]) -> Any:
         """What is found once for all rulebooks that ask the same of these facts."""

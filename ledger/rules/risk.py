@@ -13,7 +13,7 @@ from itertools import accumulate
 from ledger.instants import BEGINNING, Instant
 from ledger.rules.ahead import follows
 from ledger.rules.answers import Cause, Loss, LotRef, Risk
-from ledger.rules.book import Measure, Membership, Requirement, Review
+from ledger.rules.book import Book, Measure, Membership, Requirement, Review, Tier
 from ledger.rules.expressions import OPERATIONS
 from ledger.rules.life import Life
 from ledger.rules.linear import form
@@ -61,15 +61,21 @@ def _meets(life: Life, tier: str, at: Instant) -> bool:
 
 def _cause(ahead: Life, tier_name: str, as_of: Instant, at: Instant, until: Instant) -> Cause | None:
     book = ahead.book(at)
-    if tier_name not in book.ranks:
+    if not any(tier.name == tier_name for tier in book.tiers):
         return None
-    tier, scope = book.tier(tier_name), ahead.scope(at)
+    scope = ahead.scope(at)
+    tier = nearest(ahead.scope(at - 1) if ahead.book(at - 1) is book else scope, book, tier_name)
     for i, need in enumerate(tier.needs):
         if not scope.meets_one(tier, i):
             later = ahead.scope(until)
             same = ahead.book(until) is book
             return _failing(ahead, scope, later if same else scope, need, at, as_of)
     return None
+
+
+def nearest(scope: StateScope, book: Book, tier: str) -> Tier:
+    """Of the ways to a tier the one that is met, or of which the least is not."""
+    return min(book.options(tier), key=lambda way: sum(not scope.meets_one(way, i) for i in range(len(way.needs))))
 
 
 def _failing(ahead: Life, scope: StateScope, later: StateScope, need: Requirement, at: Instant, as_of: Instant) -> Cause:

@@ -8,6 +8,7 @@ from ledger.errors import NotFound
 from ledger.instants import Instant, text
 from ledger.rules.answers import (
     ActiveOverride,
+    AwardStanding,
     Bare,
     Basis,
     CheckpointSeen,
@@ -21,7 +22,7 @@ from ledger.rules.book import Book, Tier
 from ledger.rules.facts import Fact
 from ledger.rules.life import Life
 from ledger.rules.reasons import Reason
-from ledger.rules.risk import loss, missing, risk, sides
+from ledger.rules.risk import loss, missing, nearest, risk, sides
 from ledger.rules.sweep import StateScope
 
 
@@ -54,7 +55,36 @@ def standing(life: Life, on: Basis, *, goal: str | None = None, ahead: bool = Tr
         overrides=tuple(_active(fact) for fact in life.facts.of("override") if fact.start <= at < fact.end),
         without_overrides=_bare(life.without_overrides, at),
         assumed=_assumed(book),
+        options=tuple(_way(scope, book, tier) for tier in _options(book, _goal(book, goal) or _next(book, performance))),
+        award=_award(life, at) if life.award else None,
+        awards=tuple(_award(life.of(name), at) for name in life.awards(at)),
     )
+
+
+def _award(life: Life, at: Instant) -> AwardStanding:
+    book, step, performance = life.book(at), life.credited(at), life.tier(at)
+    credited = step.tier if step else None
+    walked = life.walked(life.settled_at)
+    coming = min([year.anniversary for year in walked.years if year.start <= at < max(year.anniversary, year.closes)], default=None)
+    level = credited if credited is not None else performance
+    option = nearest(life.scope(at), book, level).option if level is not None and _options(book, level) else ""
+    since, anniversary = (step.at, coming) if step and credited else (None, None)
+    return AwardStanding(life.award, book.group, performance, credited, since, _status(life, at, coming), anniversary, option)
+
+
+def _status(life: Life, at: Instant, anniversary: Instant | None) -> str:
+    """How far an award has come: something is there, it is met, it is met and bought, or it waits for its renewal."""
+    scope = life.scope(at)
+    if life.credited_tier(at) is not None:
+        return "in grace" if anniversary is not None and at >= anniversary else "active"
+    if life.tier(at) is not None:
+        return "qualified"
+    begun = any(scope.meets_one(tier, i) for tier in life.book(at).tiers for i in range(len(tier.needs)))
+    return "started" if begun else "none"
+
+
+def _options(book: Book, tier: str | None) -> list[Tier]:
+    return book.options(tier) if tier is not None and any(each.name == tier for each in book.tiers) else []
 
 
 def _bare(life: Life, at: Instant) -> Bare:
@@ -77,8 +107,8 @@ def _assumed(book: Book) -> tuple[str, ...]:
 
 
 def _next(book: Book, performance: str | None) -> str | None:
-    above = [tier.name for tier in book.tiers if book.rank(tier.name) == book.rank(performance) + 1]
-    return above[0] if above else None
+    above = [tier.name for tier in book.tiers if book.rank(tier.name) > book.rank(performance)]
+    return min(above, key=book.rank, default=None)
 
 
 def _goal(book: Book, goal: str | None) -> str | None:
@@ -89,11 +119,13 @@ def _goal(book: Book, goal: str | None) -> str | None:
 
 def progress(scope: StateScope, book: Book, tier_name: str | None) -> TierProgress | None:
     """Each requirement of a tier with what is there, what is asked and what is missing."""
-    if tier_name is None or tier_name not in book.ranks:
-        return None
-    tier = book.tier(tier_name)
+    options = _options(book, tier_name)
+    return _way(scope, book, nearest(scope, book, options[0].name)) if options else None
+
+
+def _way(scope: StateScope, book: Book, tier: Tier) -> TierProgress:
     rows = tuple(_progress(scope, book, tier, i) for i in range(len(tier.needs)))
-    return TierProgress(tier_name, all(row.met for row in rows), rows)
+    return TierProgress(tier.name, all(row.met for row in rows), rows, tier.option)
 
 
 def _progress(scope: StateScope, book: Book, tier: Tier, i: int) -> Progress:
@@ -148,13 +180,17 @@ def why(life: Life, on: Basis, *, goal: str | None = None) -> Why:
     """A standing with the reason of every number and requirement, down to events and rows of the rulebook."""
     answer, book, scope = standing(life, on, goal=goal), life.book(on.as_of), life.scope(on.as_of)
     wanted = [goal or answer.credited, answer.performance, _next(book, answer.performance)]
-    tiers = [book.tier(name) for name in dict.fromkeys(wanted) if name is not None and name in book.ranks]
-    tests = {f"{tier.name}: {need.test.text}": _requirement(scope, tier, i) for tier in tiers for i, need in enumerate(tier.needs)}
+    tiers = [tier for name in dict.fromkeys(wanted) for tier in _options(book, name)]
+    tests = {f"{_named(tier)}: {need.test.text}": _requirement(scope, tier, i) for tier in tiers for i, need in enumerate(tier.needs)}
     reasons = {name: scope.explain(name) for name in (*book.measures, *book.numbers)}
     walked = life.walked(on.as_of)
     seen = [CheckpointSeen(c.at, c.performance, c.review, c.credited, c.verdict) for c in walked.checkpoints]
     steps = [Interval(s.at, on.as_of, None, s.tier, {}, s.book.name, s.cause, False) for s in walked.steps if s.at <= on.as_of]
     return Why(answer, reasons, tests, tuple(steps), tuple(c for c in seen if c.at <= on.as_of))
+
+
+def _named(tier: Tier) -> str:
+    return f"{tier.name} by {tier.option}" if tier.option else tier.name
 
 
 def _requirement(scope: StateScope, tier: Tier, i: int) -> Reason:

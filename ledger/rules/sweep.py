@@ -41,6 +41,12 @@ class Performance:
     instants: list[Instant] = field(default_factory=list)
     values: list[Values] = field(default_factory=list)
     met: list[str | None] = field(default_factory=list)
+    judged: list[Instant] = field(default_factory=list)
+    """`met[i]` holds from `judged[i]`; an award is judged only where something happened on which it rests."""
+
+    touched: list[int] = field(default_factory=list)
+    """Which measures moved at each instant, as bits; all at a border. Kept where there are awards."""
+
     exempt: dict[Instant, frozenset[str]] = field(default_factory=dict)
     first: Instant = FOREVER
     """When the first fact enters."""
@@ -66,21 +72,33 @@ class Performance:
 
     def tier_at(self, at: Instant) -> str | None:
         self.check(at)
-        i = self.index(at)
+        i = bisect_right(self.judged, at) - 1
         return self.met[i] if i >= 0 else self._at_nothing().met[0]
 
     def turns(self, since: Instant, until: Instant) -> list[Instant]:
         """The instants in [since, until) at which the tier that is met becomes another; the first state is one."""
-        i, j = bisect_left(self.instants, since), bisect_left(self.instants, until)
+        i, j = bisect_left(self.judged, since), bisect_left(self.judged, until)
         before = [self.met[i - 1] if i else self, *self.met[i:j]]
-        return [at for at, met, was in zip(self.instants[i:j], self.met[i:j], before, strict=False) if met != was]
+        return [at for at, met, was in zip(self.judged[i:j], self.met[i:j], before, strict=False) if met != was]
+
+    def of(self, book: Book) -> Performance:
+        """The same states, judged by one award of the rulebook."""
+        award = Performance(
+            self.reading.of(book), self.since, self.until, self.unit, self.instants, self.values,
+            first=self.first, broken=self.broken, broken_at=self.broken_at,
+        )  # fmt: skip
+        _Judgement(award, _exemptions(award.reading)).again(self.touched)
+        return award
 
     def scope_at(self, at: Instant) -> StateScope:
         self.check(at)
         i = self.index(at)
         if i < 0:
             return StateScope(self, tuple([0] * len(self.book.measures)), at)
-        return StateScope(self, self.values[i], at, self.exempt.get(self.instants[i], _NOBODY))
+        return StateScope(self, self.values[i], at, self._exempt_at(at))
+
+    def _exempt_at(self, at: Instant) -> frozenset[str]:
+        return self.exempt.get(self.judged[bisect_right(self.judged, at) - 1], _NOBODY) if self.exempt else _NOBODY
 
     def _at_nothing(self) -> Performance:
         """Before the first fact: what the rulebook says of nothing at all."""
@@ -105,7 +123,7 @@ class StateScope:
         book = self.performance.book
         if name in book.numbers:
             return book.numbers[name].formula.evaluate(self)
-        return Fraction(self.values[list(book.measures).index(name)], self.performance.unit)
+        return Fraction(self.values[self.performance.reading.compiled.places[name]], self.performance.unit)
 
     def number(self, name: str) -> Fraction:
         value = self.value(name)
@@ -291,9 +309,8 @@ _at = itemgetter(0)
 def _exemptions(reading: Reading) -> list[Fact]:
     """Overrides that meet a requirement while they last, and tiers that the rulebook lets act on performance."""
     tiers_too = reading.book.acts_on["tier"] == "performance"
-    return [
-        fact for fact in reading.facts.of("override") if reading.covers(fact) and (fact.data.requirement or (tiers_too and fact.data.tier))
-    ]
+    found = [fact for fact in reading.facts.of("override") if fact.data.requirement or (tiers_too and fact.data.tier)]
+    return [fact for fact in found if reading.covers(fact)]
 
 
 class _Judgement:
@@ -307,7 +324,9 @@ class _Judgement:
         self.states = [self._state(measure) for measure in self.book.measures.values()]
         self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
         self.unit, self.slow = performance.unit, self._slow
+        self.state: Values = ()
         self.instants, self.values, self.met = performance.instants, performance.values, performance.met
+        self.judged = performance.judged
 
     def _state(self, measure: Measure) -> _State | None:
         """None: a sum, and the worth of a counted fact is one."""
@@ -349,6 +368,8 @@ class _Judgement:
         """Everything of one instant, then one judgement."""
         moves += [(at, 0, 0, 0, ()) for at in self._borders()]
         moves.sort(key=_at)
+        if self.book.awards:
+            self._note(moves)
         now, totals, states = moves[0][0] if moves else FOREVER, self.totals, self.states
         for at, i, way, worth, key in moves:
             if at != now:
@@ -361,13 +382,29 @@ class _Judgement:
         if moves:
             self.at(now)
 
+    def _note(self, moves: list[_Move]) -> None:
+        """Which measures move at each instant."""
+        touched: dict[Instant, int] = {}
+        for at, i, way, _, _ in moves:
+            touched[at] = touched.get(at, 0) | (1 << i if way else -1)
+        self.performance.touched += touched.values()
+
+    def again(self, touched: list[int]) -> None:
+        """Judge the states of a rulebook by one of its awards: where nothing moved on which it rests, nothing changes."""
+        touches = -1 if self.exemptions else self.performance.reading.compiled.touches
+        if not self.book.tiers:
+            return
+        for i, bits in enumerate(touched):
+            if bits & touches:
+                self._judge(self.instants[i], self.values[i])
+
     def _borders(self) -> list[Instant]:
         """Instants at which the judgement may change though no measure does."""
         performance = self.performance
         dated = {
             at
             for table in self.book.tables.values()
-            if any(table.name in need.test.tables for tier in self.book.tiers for need in tier.needs)
+            if any(table.name in need.test.tables for tier in self.book.all_tiers() for need in tier.needs)
             for at, _ in table.rows
         }
         edges = dated | {at for fact in self.exemptions for at in (fact.start, fact.end)}
@@ -380,16 +417,21 @@ class _Judgement:
         values = tuple(self.totals)
         self.instants.append(at)
         self.values.append(values)
+        self._judge(at, values)
+
+    def _judge(self, at: Instant, values: Values) -> None:
+        self.judged.append(at)
         if self.exemptions:
             performance = self.performance
             exempt = performance.exempt[at] = self._exempt(at)
             self.met.append(self._met(StateScope(performance, values, at, exempt)))
         else:
+            self.state = values
             self.met.append(self.judge(values, self.unit, self.slow))
 
     def _slow(self, tier: int, requirement: int) -> bool:
         """A requirement that is not linear, of the state that is judged."""
-        scope = StateScope(self.performance, self.values[-1], self.instants[-1])
+        scope = StateScope(self.performance, self.state, self.judged[-1])
         return scope.meets_one(self.book.tiers[tier], requirement)
 
     def _exempt(self, at: Instant) -> frozenset[str]:

@@ -10,11 +10,12 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
-from ledger.rules.book import Book, Continuous, Membership, Review
-from ledger.rules.facts import Facts
+from ledger.rules.book import Book, Membership, Review
+from ledger.rules.facts import Fact, Facts
 from ledger.rules.sweep import Performance
 
 RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
@@ -48,6 +49,7 @@ class Walk:
     steps: list[Step] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     notices: list[tuple[Instant, str]] = field(default_factory=list)
+    years: list[Year] = field(default_factory=list)
 
     def at(self, at: Instant) -> Step | None:
         i = bisect_right(self.steps, at, key=_step_at) - 1
@@ -73,22 +75,41 @@ class _Credit:
     tier: str | None = None
     gained_at: Instant = BEGINNING
     window: list[str | None] = field(default_factory=list)
-    anniversary: Instant | None = None
 
 
-def walk(performances: Sequence[Performance], facts: Facts, horizon: Instant) -> Walk:
-    """Walk the performance up to `horizon`, each rulebook in its time of force."""
+Ladder = Sequence[Performance]
+"""What is met of one ladder of tiers, by each rulebook in its time of force."""
+
+
+def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence[Ladder] = ()) -> Walk:
+    """Walk the performance up to `horizon`, each rulebook in its time of force.
+
+    `ladders` are those of all awards, where there are several: they share the years of a membership.
+    """
     result, credit = Walk(), _Credit()
     begin = _beginning(performances)
     if begin is None:
         return result
     absences = _absences(facts, performances[-1].book.programme)
-    for performance in performances:
-        since, until = max(performance.since, begin), min(performance.until, horizon)
-        if since >= until:
-            continue
-        _hand_over(credit, performance, result, since)
-        _policy(performance, facts, credit, result, since, until, absences)
+    for kind, run in groupby(performances, key=lambda performance: type(performance.book.status)):
+        ladder = list(run)
+        for performance in ladder:
+            since, until = max(performance.since, begin), min(performance.until, horizon)
+            if since < until:
+                _hand_over(credit, performance, result, since)
+                if kind is not Membership:
+                    _policy(performance, credit, result, since, until, absences)
+        since, until = max(ladder[0].since, begin), min(ladder[-1].until, horizon)
+        if kind is Membership and since < until:
+            shared = [[p for p in each if isinstance(p.book.status, Membership)] for each in ladders] or [ladder]
+            for at, back in absences:
+                if since <= at < until:
+                    _member(ladder, shared, facts, credit, result, since, at)
+                    credit.tier = None
+                    result.step(at, None, LEFT, _in_force(ladder, at).book)
+                    since = back
+            if since < until:
+                _member(ladder, shared, facts, credit, result, since, until)
     return result
 
 
@@ -121,17 +142,14 @@ def _hand_over(credit: _Credit, performance: Performance, result: Walk, at: Inst
 
 
 def _policy(
-    performance: Performance, facts: Facts, credit: _Credit, result: Walk, since: Instant, until: Instant,
+    performance: Performance, credit: _Credit, result: Walk, since: Instant, until: Instant,
     absences: list[tuple[Instant, Instant]],
 ) -> None:  # fmt: skip
     status = performance.book.status
-    match status:
-        case Continuous():
-            _continuous(performance, credit, result, since, until, absences)
-        case Review():
-            _reviewed(performance, status, credit, result, since, until, absences)
-        case Membership():
-            _member(performance, status, facts, credit, result, since, until)
+    if isinstance(status, Review):
+        _reviewed(performance, status, credit, result, since, until, absences)
+    else:
+        _continuous(performance, credit, result, since, until, absences)
 
 
 def _continuous(
@@ -241,70 +259,152 @@ def next_review(policy: Review, zone: str, after: Instant) -> Instant:
     return min(at for at in days if at > after)
 
 
-def _member(
-    performance: Performance, policy: Membership, facts: Facts, credit: _Credit, result: Walk, since: Instant,
-    until: Instant,
-) -> None:  # fmt: skip
-    """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost."""
-    book, at = performance.book, since
-    until = min(until, performance.broken_at)
-    while at < until:
-        if credit.tier is None or credit.anniversary is None:
-            begun = _begin_membership(performance, facts, at, until)
-            if begun is None:
-                return
-            at, credit.tier = begun
-            credit.gained_at, credit.anniversary = at, plus(at, _YEAR, book.zone)
-            result.step(at, credit.tier, "active", book)
-            _announce(result, policy, credit.anniversary, book.zone)
-        if credit.anniversary >= until:
-            return
-        at = _anniversary(performance, policy, facts, credit, result, credit.anniversary)
+class Year(NamedTuple):
+    """A year of membership at the level that was bought. It is tested at its anniversary, and closes if it is not renewed by then."""
+
+    start: Instant
+    level: str
+    anniversary: Instant
+    closes: Instant
+    renewed: bool
 
 
-_YEAR = Span(months=12)
+def years(ladders: Sequence[Ladder], facts: Facts, since: Instant, until: Instant) -> Iterator[Year]:
+    """The years that begin in [since, until). A purchase has effect once a level is met, on any of the ladders.
+
+    What was bought before a partner left has no effect after its return. Buying a higher level begins a new year; after one that was
+    not renewed a new purchase is needed.
+    """
+    left = [fact.end for fact in facts.of("enrolment") if fact.end <= since]
+    purchases, free = facts.of("purchase"), max(left, default=BEGINNING)
+    while (begun := _bought(ladders, [fact for fact in purchases if fact.start >= free], since, until)) is not None:
+        at, level = begun
+        anniversary = _anniversary(ladders[0], at, at)
+        while True:
+            book = _in_force(ladders[0], at).book
+            higher = next((f for f in purchases if at < f.start < anniversary and book.rank(f.data.level) > book.rank(level)), None)
+            if higher is not None:
+                yield Year(at, level, higher.start, higher.start, True)
+                at, level = higher.start, higher.data.level
+                anniversary = _anniversary(ladders[0], at, at)
+                continue
+            opens, closes = _window(ladders[0], anniversary)
+            renewal = next((fact for fact in facts.of("renewed") if opens <= fact.start < closes), None)
+            yield Year(at, level, anniversary, closes, renewal is not None)
+            if renewal is None:
+                break
+            at, level = anniversary, renewal.data.level or level
+            anniversary = _anniversary(ladders[0], anniversary, renewal.start, renewed=True)
+        since = free = closes
 
 
-def _begin_membership(performance: Performance, facts: Facts, since: Instant, until: Instant) -> tuple[Instant, str] | None:
-    """The first instant at which a bought level is met. A purchase without proficiency waits for it."""
-    book = performance.book
-    for at in sorted({since, *performance.instants, *[fact.start for fact in facts.of("purchase")]}):
-        if since <= at < until:
-            bought = [fact.data.level for fact in facts.of("purchase") if fact.start <= at]
-            met = performance.tier_at(at)
-            level = bought[-1] if bought else None
-            if level is not None and book.rank(level) and book.rank(met) >= book.rank(level):
-                return at, level
+def _bought(ladders: Sequence[Ladder], purchases: Sequence[Fact], since: Instant, until: Instant) -> tuple[Instant, str] | None:
+    """The first instant at which something was bought and a level is met, with the level of the last purchase."""
+    if not purchases:
+        return None
+    begin = max(since, purchases[0].start)
+    turns = {at for ladder in ladders for at in _turns(ladder, begin, until)}
+    for at in sorted({begin, *turns, *[fact.start for fact in purchases if fact.start >= begin]}):
+        if at < until and any(_attained(ladder, at) is not None for ladder in ladders):
+            return at, [fact.data.level for fact in purchases if fact.start <= at][-1]
     return None
 
 
-def _anniversary(performance: Performance, policy: Membership, facts: Facts, credit: _Credit, result: Walk, at: Instant) -> Instant:
-    """Test the level at the anniversary, or in the window before it; returns the instant from which to go on."""
-    book = performance.book
-    begin = minus(at, policy.test_window, book.zone) if policy.test_window else at
-    tested = {at, *[instant for instant in performance.instants if begin <= instant <= at]}
-    passed = any(book.rank(performance.tier_at(instant)) >= book.rank(credit.tier) for instant in tested)
-    opens, closes = plus(at, _DAY, book.zone), plus(plus(at, policy.renewal, book.zone), _DAY, book.zone)
-    renewed = next((fact.start for fact in facts.of("renewed") if opens <= fact.start < closes), None)
-    if passed and renewed is not None:
-        credit.anniversary = _next_anniversary(policy, at, renewed, book.zone)
-        _announce(result, policy, credit.anniversary, book.zone)
-        return renewed
-    credit.tier, credit.anniversary = None, None
-    lost = closes if passed else at
-    result.step(lost, None, "not renewed" if passed else "anniversary failed", book)
-    return lost
+def _membership(ladder: Ladder, at: Instant) -> tuple[Membership, str]:
+    book = _in_force(ladder, at).book
+    policy = book.status if isinstance(book.status, Membership) else _LAST_POLICY
+    return policy, book.zone
 
 
-_DAY = Span(days=1)
+def _window(ladder: Ladder, anniversary: Instant) -> tuple[Instant, Instant]:
+    """In which a renewal counts: from the day after the anniversary on."""
+    policy, zone = _membership(ladder, anniversary)
+    return plus(anniversary, _DAY, zone), plus(plus(anniversary, policy.renewal, zone), _DAY, zone)
 
 
-def _next_anniversary(policy: Membership, old: Instant, renewed: Instant, zone: str) -> Instant:
+def _anniversary(ladder: Ladder, old: Instant, at: Instant, *, renewed: bool = False) -> Instant:
+    """The next anniversary: a year after the beginning, or as the day of the renewal says."""
+    policy, zone = _membership(ladder, at)
+    if not renewed:
+        return plus(at, _YEAR, zone)
     base, span = policy.next_rows[0][1], policy.next_rows[0][2]
     for since, row_base, row_span in policy.next_rows:
-        if since <= renewed:
+        if since <= at:
             base, span = row_base, row_span
-    return plus(old if base == "anniversary" else renewed, span, zone)
+    return plus(old if base == "anniversary" else at, span, zone)
+
+
+def _in_force(ladder: Ladder, at: Instant) -> Performance:
+    for performance in ladder:
+        if at < performance.until:
+            return performance
+    return ladder[-1]
+
+
+def _turns(ladder: Ladder, since: Instant, until: Instant) -> list[Instant]:
+    """Where another tier is met, or another rulebook comes into force."""
+    found = {at for performance in ladder for at in performance.turns(since, until)}
+    return sorted(found | {performance.since for performance in ladder if since <= performance.since < until})
+
+
+def _best(ladder: Ladder, since: Instant, until: Instant) -> str | None:
+    """The highest tier that is met at an instant of [since, until]."""
+    rank = _in_force(ladder, until).book.rank
+    return max((_in_force(ladder, at).tier_at(at) for at in (since, *_turns(ladder, since, until + 1))), key=rank)
+
+
+def _attained(ladder: Ladder, at: Instant) -> str | None:
+    """The tier that one may have at an instant: that which is met, now or in the span in which once is enough."""
+    policy, zone = _membership(ladder, at)
+    return _best(ladder, min(at, policy.tested(at, zone)[0]), at)
+
+
+def _member(
+    ladder: Ladder, ladders: Sequence[Ladder], facts: Facts, credit: _Credit, result: Walk, since: Instant, until: Instant
+) -> None:  # fmt: skip
+    """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost."""
+    until = min(until, *[performance.broken_at for performance in ladder])
+    for year in years(ladders, facts, since, until):
+        result.years.append(year)
+        _active(ladder, year, facts, credit, result, until)
+        policy, zone = _membership(ladder, year.anniversary)
+        if year.closes == year.anniversary or year.anniversary >= until:
+            continue
+        _announce(result, policy, year.anniversary, zone)
+        begin, end = policy.tested(year.anniversary, zone)
+        if end < until:
+            best = _lower(ladder, year.level, _best(ladder, begin, end), year.anniversary)
+            _credit(ladder, credit, result, max(end, year.anniversary), best, "anniversary failed", falls=True)
+        if not year.renewed and year.closes < until:
+            _credit(ladder, credit, result, year.closes, None, "not renewed", falls=True)
+
+
+def _active(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Walk, until: Instant) -> None:
+    """Within the year a level can only be gained; an offer that names an award is for that award."""
+    award = ladder[0].book.award
+    own = [f.start for f in facts.of("purchase") if not award or f.data.offer in (None, award) or f.data.offer not in ladder[0].book.among]
+    begin = max([year.start, *own[:1]])
+    window = {at for at in own if year.start <= at < year.anniversary}
+    for at in sorted({begin, *window, *_turns(ladder, begin, year.anniversary)}) if own else ():
+        if year.start <= at < min(year.anniversary, until) and at >= own[0]:
+            _credit(ladder, credit, result, at, _lower(ladder, year.level, _attained(ladder, at), at), "active")
+
+
+def _lower(ladder: Ladder, bought: str, met: str | None, at: Instant) -> str | None:
+    return min(bought, met, key=_in_force(ladder, at).book.rank) if met is not None else None
+
+
+def _credit(
+    ladder: Ladder, credit: _Credit, result: Walk, at: Instant, tier: str | None, cause: str, *, falls: bool = False
+) -> None:  # fmt: skip
+    book = _in_force(ladder, at).book
+    if book.rank(tier) < book.rank(credit.tier) if falls else book.rank(tier) > book.rank(credit.tier):
+        credit.tier, credit.gained_at = tier if book.rank(tier) else None, at
+        result.step(at, credit.tier, cause, book)
+
+
+_YEAR, _DAY = Span(months=12), Span(days=1)
+_LAST_POLICY = Membership(Span(days=30), Span(days=15), Span(days=23), ((BEGINNING, "anniversary", Span(days=365)),), None)
 
 
 def _announce(result: Walk, policy: Membership, anniversary: Instant, zone: str) -> None:
@@ -321,7 +421,7 @@ def lift(walked: Walk, performances: Sequence[Performance], facts: Facts) -> Wal
     overrides = [fact for fact in overrides if any(p.book.acts_on["tier"] == "credited" and p.reading.covers(fact) for p in performances)]
     if not overrides:
         return walked
-    lifted = Walk(checkpoints=walked.checkpoints, notices=walked.notices)
+    lifted = Walk(checkpoints=walked.checkpoints, notices=walked.notices, years=walked.years)
     edges = {at for fact in overrides for at in (fact.start, fact.end) if at < FOREVER}
     edges |= {step.at for step in walked.steps} | {p.since for p in performances if p.since > BEGINNING}
     for at in sorted(edges):
