@@ -24,6 +24,9 @@ from ledger.rules.breakdown import point_measures
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 
+SCHEMA = 2
+"""The version of the tables below; it is raised with every change of them."""
+
 METADATA = MetaData()
 PROGRESS = Table("progress", METADATA, Column("name", Text, primary_key=True), Column("position", BigInteger, nullable=False))
 PARTNERS = Table(
@@ -39,6 +42,7 @@ LEVELS = Table(
     METADATA,
     Column("partner", Text, primary_key=True),
     Column("programme", Text, primary_key=True),
+    Column("award", Text, primary_key=True),
     Column("since", BigInteger, primary_key=True),
     Column("until", BigInteger, nullable=False),
     Column("performance", Text),
@@ -71,7 +75,19 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self._engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _pragmas)
-        METADATA.create_all(self._engine)
+        self._make()
+
+    def _make(self) -> None:
+        """The tables of this version: rows of another are dropped, and made anew from the log by the next command that writes."""
+        with self._engine.begin() as connection:
+            if _is_made(connection):
+                return
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if _is_made(connection):  # by another process meanwhile
+                return
+            METADATA.drop_all(connection)
+            METADATA.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
 
     def close(self) -> None:
         self._engine.dispose()
@@ -129,9 +145,9 @@ class Store:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.version, PARTNERS.c.position)).all()
         return {partner: (version, position) for partner, version, position in rows}
 
-    def levels_at(self, programme: str, at: Instant) -> dict[str, tuple[str | None, str | None]]:
-        """Performance and credited tier of every partner at an instant."""
-        query = select(LEVELS.c.partner, LEVELS.c.performance, LEVELS.c.credited)
+    def levels_at(self, programme: str, at: Instant, award: str = "") -> dict[str, tuple[str | None, str | None]]:
+        """Performance and credited tier of every partner at an instant; of one award, where the rulebook has awards."""
+        query = select(LEVELS.c.partner, LEVELS.c.performance, LEVELS.c.credited).where(LEVELS.c.award == award)
         query = query.where(LEVELS.c.programme == programme, LEVELS.c.since <= at, LEVELS.c.until > at)
         with self._engine.connect() as connection:
             return {partner: (performance, credited) for partner, performance, credited in connection.execute(query)}
@@ -192,7 +208,8 @@ def rows_of(partner: str, events: Sequence[Sealed], library: Library) -> Rows:
     for programme in programmes_of(events, library):
         try:
             life = Life(events, library.force(programme))
-            levels += _level_rows(partner, programme, life)
+            for each in life.ladders():
+                levels += _level_rows(partner, programme, each)
             lots += _lot_rows(partner, programme, life)
         except LedgerError as error:
             parked = f"{programme}: {error.what} [{error.code}]"
@@ -209,7 +226,7 @@ def _level_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...
         if not found or level != found[-1][1]:
             found.append((at, level, step.cause if step and step.at == at else ""))
     ends = [*[at for at, _, _ in found[1:]], broken][: len(found)]
-    return [(partner, programme, at, end, *level, because) for (at, level, because), end in zip(found, ends, strict=True)]
+    return [(partner, programme, life.award, at, end, *level, because) for (at, level, because), end in zip(found, ends, strict=True)]
 
 
 def _lot_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]:
@@ -248,6 +265,10 @@ def _written(numerator: int, denominator: int) -> tuple[str, int]:
     if 2 * rest > parts or (2 * rest == parts and micro % 2):
         micro += 1
     return (str(whole) if parts == 1 else f"{whole}/{parts}"), micro
+
+
+def _is_made(connection: Connection) -> bool:
+    return bool(connection.exec_driver_sql("PRAGMA user_version").scalar() == SCHEMA)
 
 
 def _pragmas(connection: Any, _: object) -> None:

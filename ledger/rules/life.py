@@ -93,8 +93,7 @@ class Life:
         whole = self.whole
         if whole is None:
             return []
-        names = dict.fromkeys(name for performance in whole.performances for name in performance.book.awards)
-        return [whole.of(name).performances for name in names]
+        return [life.performances for life in whole.ladders()]
 
     def performance(self, at: Instant) -> Performance:
         """The performance by the rulebook in force at an instant."""
@@ -158,6 +157,11 @@ class Life:
     def awards(self, at: Instant) -> list[str]:
         """The awards of the rulebook in force."""
         return [name for name, book in self.book(at).awards.items() if book.tiers]
+
+    def ladders(self) -> list[Life]:
+        """This life by each award that its rulebooks ever had; itself, where they have none."""
+        names = dict.fromkeys(name for performance in self.performances for name in performance.book.awards)
+        return [self.of(name) for name in names] or [self]
 
     def turns(self, since: Instant, until: Instant) -> list[Instant]:
         """The instants in [since, until) at which the performance tier, the credited tier or the rulebook changes."""
