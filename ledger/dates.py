@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 
 from ledger.errors import LedgerError
-from ledger.instants import Instant, Span, minus, parse, plus, to_datetime, wall
+from ledger.instants import FOREVER, Instant, Span, minus, parse, plus, to_datetime, wall
 
-_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
-_MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
-_QUARTER = re.compile(r"(\d{4})-?[Qq]([1-4])", re.ASCII)
-_YEAR = re.compile(r"\d{4}", re.ASCII)
+_DAY = re.compile(r"(?!0000)(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+_MONTH = re.compile(r"(?!0000)(\d{4})-(\d\d)", re.ASCII)
+_QUARTER = re.compile(r"(?!0000)(\d{4})-?[Qq]([1-4])", re.ASCII)
+_YEAR = re.compile(r"(?!0000)\d{4}", re.ASCII)
 _AGO = re.compile(r"([+-])(\d{1,5})([hdwmy])", re.ASCII)
 
 
@@ -28,8 +28,10 @@ class DateError(LedgerError):
 
 def moment(written: str, now: Instant, zone: str = "UTC") -> Instant:
     """The instant that a person means by a moment."""
-    found = _range(written.strip(), now, zone)
-    return found[1] - 1 if found[1] > found[0] else found[0]
+    since, until = _range(written.strip(), now, zone)
+    if since >= FOREVER:
+        raise DateError(f"{written!r} is after the year 9999", hint="name an earlier moment")
+    return until - 1 if until > since else since
 
 
 def start(written: str, now: Instant, zone: str = "UTC") -> Instant:

@@ -2,7 +2,8 @@
 
 An instant is an int: microseconds since 1970-01-01T00:00Z. Calendar arithmetic is done on the wall clock of a zone: months
 are counted from the original date and clipped to the month's end; wall times that a time change skips move forward, doubled ones
-mean the first. It reads no clock.
+mean the first. The calendar has the years 1 to 9999: what would lie before is BEGINNING, what would lie after is FOREVER.
+It reads no clock.
 """
 
 from __future__ import annotations
@@ -79,9 +80,15 @@ def from_datetime(when: datetime) -> Instant:
 
 
 def to_datetime(at: Instant, zone: str = "UTC") -> datetime:
-    """The wall clock of a zone at an instant."""
-    when = EPOCH + timedelta(microseconds=min(at, FOREVER - 1))
-    return when if zone == "UTC" else when.astimezone(zone_of(zone))
+    """The wall clock of a zone at an instant; that of UTC in the hours in which the zone's is in the year 0 or 10000.
+
+    Before the calendar it is its first instant, after it its last.
+    """
+    when = EPOCH + timedelta(microseconds=min(max(at, BEGINNING), FOREVER - 1))
+    try:
+        return when if zone == "UTC" else when.astimezone(zone_of(zone))
+    except OverflowError:
+        return when
 
 
 def text(at: Instant) -> str:
@@ -105,25 +112,38 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def wall(zone: str, year: int, month: int = 1, day: int = 1, hour: int = 0, minute: int = 0) -> Instant:
-    """The instant of a wall time in a zone."""
+    """The instant of a wall time in a zone; of a year that the calendar lacks, the end of the calendar on that side."""
+    if not 1 <= year <= 9999:
+        return _end(year)
     return _from_wall(datetime(year, month, day, hour, minute), zone)
 
 
 def _from_wall(naive: datetime, zone: str) -> Instant:
     """Skipped wall times move forward by the gap, doubled ones mean the first (fold=0 does both)."""
-    return from_datetime(naive.replace(tzinfo=UTC if zone == "UTC" else zone_of(zone), fold=0).astimezone(UTC))
+    try:
+        return from_datetime(naive.replace(tzinfo=UTC if zone == "UTC" else zone_of(zone), fold=0).astimezone(UTC))
+    except OverflowError:
+        return _end(-1 if naive.year == 1 else 1)
+
+
+def _end(direction: int) -> Instant:
+    """The end of the calendar that lies in a direction."""
+    return FOREVER if direction > 0 else BEGINNING
+
+
+def _within(at: Instant) -> Instant:
+    return min(max(at, BEGINNING), FOREVER)
 
 
 @lru_cache(maxsize=65_536)
 def plus(at: Instant, span: Span, zone: str = "UTC") -> Instant:
-    """`at` + `span` on the zone's wall clock, clipped to the month's end; never beyond FOREVER."""
+    """`at` + `span` on the zone's wall clock, clipped to the month's end; never before BEGINNING, nor beyond FOREVER, which stays."""
     if at >= FOREVER:
         return FOREVER
-    if not span.months and not span.days:
-        return min(at + span.micros, FOREVER)
-    if zone == "UTC" and not span.months:
-        return min(at + span.days * DAY + span.micros, FOREVER)
-    if zone == "UTC" and span.months and not span.days:
+    at = max(at, BEGINNING)
+    if not span.months and (not span.days or zone == "UTC"):
+        return _within(at + span.days * DAY + span.micros)
+    if zone == "UTC" and not span.days:
         return _plus_months(at, span)
     return _plus_wall(to_datetime(at, zone).replace(tzinfo=None), span, zone)
 
@@ -134,29 +154,28 @@ def _plus_months(at: Instant, span: Span) -> Instant:
     day = date.fromordinal(_EPOCH_DAY + days)
     year, month = divmod(day.year * 12 + day.month - 1 + span.months, 12)
     if not 1 <= year <= 9999:
-        return FOREVER if year > 9999 else BEGINNING
+        return _end(span.months)
     moved = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
-    return min((moved.toordinal() - _EPOCH_DAY) * DAY + time + span.micros, FOREVER)
+    return _within((moved.toordinal() - _EPOCH_DAY) * DAY + time + span.micros)
 
 
 _EPOCH_DAY = EPOCH.toordinal()
 
 
 def _plus_wall(naive: datetime, span: Span, zone: str) -> Instant:
-    months = naive.year * 12 + naive.month - 1 + span.months
-    year, month = divmod(months, 12)
-    if year > 9999 or year < 1:
-        return FOREVER if year > 9999 else BEGINNING
+    year, month = divmod(naive.year * 12 + naive.month - 1 + span.months, 12)
+    if not 1 <= year <= 9999:
+        return _end(span.months)
     day = min(naive.day, monthrange(year, month + 1)[1])
     try:
         moved = naive.replace(year=year, month=month + 1, day=day) + timedelta(days=span.days)
     except OverflowError:
-        return FOREVER
-    return min(_from_wall(moved, zone) + span.micros, FOREVER)
+        return _end(span.days)
+    return _within(_from_wall(moved, zone) + span.micros)
 
 
 def minus(at: Instant, span: Span, zone: str = "UTC") -> Instant:
-    """`at` - `span` on the zone's wall clock."""
+    """`at` - `span` on the zone's wall clock, within the calendar as `plus` is."""
     return plus(at, Span(-span.months, -span.days, -span.micros), zone)
 
 

@@ -196,6 +196,22 @@ def test_a_command_makes_whole_what_a_dead_process_left(tmp_path: Path) -> None:
     assert points(path, "verify").exit_code == 0
 
 
+@pytest.mark.parametrize("as_of", ["0001", "0001-01-01", "9999-12", "9999-Q4", "9999-12-31", "9999-12-31T23:59:59.999999Z"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_the_ends_of_the_calendar_are_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: str, zone: str) -> None:
+    monkeypatch.setenv("POINTS_LEDGER_ZONE", zone)
+    path = tmp_path / "x.db"
+    points(path, "record", input=sale("1"))
+    for words in (("standing", "A"), ("ranking",), ("breakdown", "A", "--months"), ("at-risk",), ("timeline", "A")):
+        assert points(path, *words, "--as-of", as_of).exit_code == 0, words
+
+
+@pytest.mark.parametrize("as_of", ["0000", "0000-12-31", "+9000y", "+99999y"])
+def test_what_is_beyond_the_calendar_is_no_date(ledger: Path, as_of: str) -> None:
+    result = points(ledger, "ranking", f"--as-of={as_of}")
+    assert result.exit_code == 2 and "bad_date" in result.stderr
+
+
 @pytest.mark.parametrize("first", ["verify", "rebuild"])
 def test_a_ledger_without_events_has_no_difference(tmp_path: Path, first: str) -> None:
     path = tmp_path / "x.db"

@@ -206,11 +206,74 @@ def test_backwards(at: int, months: int, days: int) -> None:
     assert at - 3 * DAY <= back <= at and (back == at or to_datetime(at).day > 28)
 
 
-@given(ANY, st.integers(0, 200_000), st.sampled_from(("UTC", "Asia/Kolkata")))
-def test_no_end_is_beyond_forever(at: int, months: int, zone: str) -> None:
-    assume(BEGINNING + DAY < at < FOREVER - DAY)  # the wall clock of another zone has no year 0 and no year 10000
-    assert at <= plus(at, Span(months), zone) <= FOREVER
-    assert plus(FOREVER, Span(months), zone) == FOREVER
+# Ends of the calendar ----------------------------------------------------------------------------------------
+
+EDGES = st.one_of(
+    ANY,
+    st.integers(BEGINNING, BEGINNING + 2 * DAY),
+    st.integers(FOREVER - 2 * DAY, FOREVER),
+    st.sampled_from((BEGINNING, FOREVER - 1, FOREVER, FOREVER + DAY)),
+)
+SPANS = st.one_of(
+    st.builds(Span, st.integers(0, 200_000), st.just(0), st.just(0)),
+    st.builds(Span, st.just(0), st.integers(0, 10**12), st.just(0)),
+    st.builds(Span, st.just(0), st.just(0), st.integers(0, 10**20)),
+    st.builds(Span, st.integers(0, 2), st.integers(0, 3), st.integers(0, 2 * DAY)),
+)
+
+
+@often
+@given(EDGES, SPANS, ZONE)
+def test_no_end_is_outside_the_calendar(at: int, span: Span, zone: str) -> None:
+    """Wherever one starts, and however far one goes; and nobody goes the wrong way, but for a wall clock's change."""
+    later, earlier = plus(at, span, zone), minus(at, span, zone)
+    assert BEGINNING <= earlier <= FOREVER and BEGINNING <= later <= FOREVER
+    assert later >= min(at, FOREVER) - DAY and (earlier <= at + DAY)
+    assert plus(FOREVER, span, zone) == minus(FOREVER, span, zone) == FOREVER
+
+
+@often
+@given(EDGES, SPANS)
+def test_in_utc_only_what_lies_outside_is_cut(at: int, span: Span) -> None:
+    assume(at < FOREVER and not span.months)
+    length = span.days * DAY + span.micros
+    assert plus(at, span) == min(at + length, FOREVER)
+    assert minus(at, span) == max(at - length, BEGINNING)
+
+
+@pytest.mark.parametrize(
+    ("at", "span", "zone", "before", "after"),
+    [
+        ("0001-06-01", "1 year", "UTC", BEGINNING, "0002-06-01"),
+        ("0001-01-31T12:00:00Z", "1 month", "Europe/London", BEGINNING, "0001-02-28T12:00:00Z"),
+        ("0001-01-01", "1 second", "Asia/Kolkata", BEGINNING, "0001-01-01T00:00:01Z"),
+        ("9999-12-31", "1 month", "UTC", "9999-11-30", FOREVER),
+        ("9999-12-31T23:59:59Z", "1 second", "America/New_York", "9999-12-31T23:59:58Z", FOREVER),
+        ("9999-06-15", "900000 weeks", "Pacific/Apia", BEGINNING, FOREVER),
+        ("2024-06-15", "99999999999999999999 days", "Asia/Kolkata", BEGINNING, FOREVER),
+        ("2024-06-15", "99999999999999999999 years", "Asia/Kolkata", BEGINNING, FOREVER),
+        ("2024-06-15", "99999999999999999999 hours", "Asia/Kolkata", BEGINNING, FOREVER),
+    ],
+)
+def test_known_ends_of_the_calendar(at: str, span: str, zone: str, before: int | str, after: int | str) -> None:
+    expected = tuple(parse(each) if isinstance(each, str) else each for each in (before, after))
+    assert (minus(parse(at), Span.parse(span), zone), plus(parse(at), Span.parse(span), zone)) == expected
+
+
+@often
+@given(st.integers(BEGINNING, FOREVER - 1) | st.integers(BEGINNING, BEGINNING + DAY) | st.integers(FOREVER - DAY, FOREVER - 1), ZONE)
+def test_every_instant_has_a_wall_clock(at: int, zone: str) -> None:
+    assert from_datetime(to_datetime(at, zone)) == at
+    assert day_text(at, zone)
+    assert to_datetime(BEGINNING - 1 - at % DAY) == to_datetime(BEGINNING)
+    assert to_datetime(FOREVER + at % DAY) == to_datetime(FOREVER - 1)
+
+
+@given(st.sampled_from((date.min, date.max, date.min + timedelta(1), date.max - timedelta(1))), ZONE)
+def test_every_wall_is_an_instant_of_the_calendar(day: date, zone: str) -> None:
+    at = day_start(day, zone)
+    assert BEGINNING <= at <= FOREVER and abs(at - parse(day.isoformat())) <= DAY
+    assert (wall(zone, 0, 12, 31), wall(zone, 10_000)) == (BEGINNING, FOREVER)
 
 
 # Walls -------------------------------------------------------------------------------------------------------
