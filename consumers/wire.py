@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.events.envelope import Sealed, decode
+from ledger.errors import Refusal
+from ledger.events.envelope import Sealed, read
 from ledger.instants import Instant
 
 SEAL = "seal"
@@ -40,6 +41,6 @@ def message(sealed: Sealed) -> Message:
 def sealed(message: Message) -> Sealed:
     """The event in its place. The bytes come from the relay alone, so a message that is none is a bug."""
     seal = _SEAL.decode(dict(message.headers)[SEAL])
-    event = decode(message.value)
-    assert not isinstance(event, tuple) or hasattr(event, "kind"), event
-    return Sealed(seal.position, message.key, seal.version, seal.recorded_at, seal.previous, seal.hash, event)  # type: ignore[arg-type]
+    event = read(message.value)
+    assert not isinstance(event, Refusal), f"{message.key} at {message.offset}: {event}"
+    return Sealed(seal.position, message.key, seal.version, seal.recorded_at, seal.previous, seal.hash, event)

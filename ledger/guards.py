@@ -8,6 +8,7 @@ An input is judged in this order, and the first refusal is its answer, so that t
    `recorded_time_backwards`, `recorded_time_ahead`), `subject_missing`, `effective_time_out_of_range`, `currency_unknown`,
    `servicing_partners_below_one`;
 4. its kind: `rulebook_hash_differs`; `override_target`, `override_unreasoned`, `override_end_before_start`;
+   `loss_target`;
 5. what stands before it: `override_exists`, `override_not_found`, `override_ended`, `override_not_over`;
    `reversal_not_found`, `reversal_of_reversal`, `reversal_elsewhere`, `reversed_before`; `lot_not_found`, `lot_elsewhere`, `lot_not_a_lot`,
    `lot_reversed`.
@@ -116,9 +117,17 @@ def override_end(event: Event) -> Refusal | None:
     return Refusal("override_end_before_start", "it ends before it starts", "give a later end", "data.until")
 
 
+def loss_target(event: Event) -> Refusal | None:
+    """A line alone is no target either: every sale has a client."""
+    if event.data.client is not None or event.data.lot is not None:
+        return None
+    return Refusal("loss_target", "it does not say what is lost", "name the client (and line), or one lot", "data")
+
+
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "points.sold.v1": (currency,),
     "points.managed.v1": (currency, servicing_partners),
+    "points.lost.v1": (loss_target,),
     "client.subscription_started.v1": (currency,),
     "client.subscription_changed.v1": (currency,),
     "renewal.scheduled.v1": (currency,),

@@ -79,6 +79,11 @@ ALONE: list[tuple[str | None, Event]] = [
     ("override_end_before_start", grant(on="2024-03-01T00:00:00.000001Z", until="2024-03-01")),
     (None, grant(until="2024-03-01T00:00:01Z")),
     ("override_unreasoned", make("override.revoked", override="O-1", reason=" ", author="A-1")),
+    ("loss_target", make("points.lost")),
+    ("loss_target", make("points.lost", line="hub", reason="churn")),
+    (None, make("points.lost", client="C")),
+    (None, make("points.lost", client="C", line="hub")),
+    (None, lost("s")),
 ]
 
 
