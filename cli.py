@@ -25,7 +25,7 @@ from consumers.relay import Relay
 from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
-from ledger.errors import LedgerError, Refusal
+from ledger.errors import LedgerError, Refusal, RulebookError
 from ledger.events.envelope import event
 from ledger.history import History
 from ledger.instants import DAY, Instant, day_text, text
@@ -760,14 +760,19 @@ def _with(library: Library, drafts: list[books.Book]) -> Library:
 @click.option("--golden", "cases", multiple=True, type=click.Path(exists=True, path_type=Path), help="Golden cases that must pass.")
 @click.pass_obj
 def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path, ...]) -> None:
-    """Publish a rulebook: an event in the log with its text and hash. Refused on lint errors or failing golden cases."""
+    """Publish a rulebook: an event in the log with its text and hash. Refused on lint errors, failing golden cases, or none."""
+    files = [found for path in cases for found in _golden_files(path)]
+    if not files:
+        raise RulebookError(
+            f"{file} comes without golden cases", hint="name cases that say what must come out: --golden FILE", code="golden_missing"
+        )
     written = file.read_text("utf-8")
     errors = [problem for problem in lint.lint(written, file.name) if problem.severity == "error"]
     for problem in errors:
         click.echo(f"{file}: {problem}")
     book = books.load(written, name=file.name)
     known = _with(_library(settings), [book])
-    failed = [m for path in cases for f in _golden_files(path) for m in golden.run(f.read_text("utf-8"), str(f), known).mismatches]
+    failed = [m for f in files for m in golden.run(f.read_text("utf-8"), str(f), known).mismatches]
     for mismatch in failed:
         click.echo(str(mismatch))
     if errors or failed:

@@ -167,14 +167,22 @@ def test_rules(ledger: Path, tmp_path: Path) -> None:
     assert points(ledger, "rules", "test").exit_code == 0
     path = tmp_path / "x.db"
     points(path, "record", input=sale("1"))
-    published = points(path, "rules", "publish", str(changed), "--author", "admin")
+    cases, empty = tmp_path / "cases.yaml", tmp_path / "empty"
+    empty.mkdir()
+    sold = "{kind: points.sold.v1, at: 2027-01-02, client: C, line: L, amount: 1000, currency: USD}"
+    question = "ask: {rulebook: hubspot/points-2027, as_of: 2027-02-01}, expect: {sold: 50}"
+    cases.write_text(f"programme: hubspot\ncases:\n  - {{case: a sale, events: [{sold}], {question}}}\n")
+    for nothing in ((), ("--golden", str(empty))):
+        without = points(path, "rules", "publish", str(changed), "--author", "admin", *nothing)
+        assert without.exit_code == 5 and "golden_missing" in without.stderr
+    published = points(path, "rules", "publish", str(changed), "--author", "admin", "--golden", str(cases))
     assert published.exit_code == 0, published.stderr
     answer = json.loads(points(path, "standing", "A", "--as-of", "2027-02-01", "-o", "json").stdout)
     assert answer["basis"]["book"] == "hubspot/points-2027"
     before = json.loads(points(path, "standing", "A", "--as-of", "2027-02-01", "--known-at", "1", "-o", "json").stdout)
     assert before["basis"]["book"] == "hubspot/points-2025"
     changed.write_text(shown.replace("sold >= 63", "solid >= 63"))
-    refused = points(path, "rules", "publish", str(changed), "--author", "admin")
+    refused = points(path, "rules", "publish", str(changed), "--author", "admin", "--golden", str(cases))
     assert refused.exit_code == 1 and "unknown_name" in refused.stdout
 
 
