@@ -13,13 +13,14 @@ from fractions import Fraction
 from typing import Protocol
 
 from ledger.errors import MomentError, NotFound, Parked
-from ledger.events.envelope import Sealed
+from ledger.events.envelope import Event, Sealed
 from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
 from ledger.projections.store import Store, programmes_of
 from ledger.rules import breakdown, risk, standing
 from ledger.rules.answers import ActiveOverride, Basis, Changes, ClientPoints, HistoryRow, Interval, Loss, Risk, Standing, Why
+from ledger.rules.book import Book
 from ledger.rules.library import Library
-from ledger.rules.life import Force, Life
+from ledger.rules.life import Force, Life, in_force
 
 _LIVES = 16
 
@@ -74,6 +75,17 @@ class Endangered:
     tier_lost_at: Loss | None
     parked: str | None
     award: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a rulebook would change first for a partner: when, and from which credited tier to which."""
+
+    partner: str
+    award: str
+    at: Instant
+    before: str | None
+    after: str | None
 
 
 class Questions:
@@ -202,6 +214,22 @@ class Questions:
         life, on = self._asked(partner, moment)
         return standing.standing(life, on, ahead=False).overrides
 
+    def simulate(self, partner: str, moment: Moment, events: Sequence[Event], *, goal: str | None = None) -> tuple[Standing, Standing]:
+        """The standing as it is, and as it would be if these events were recorded now. Nothing is recorded."""
+        whole = self.life(partner, replace(moment, award=None))
+        now, known_at = self._clock(), self.position(moment)
+        version = whole.events[-1].version
+        supposed = [
+            Sealed(known_at + n, f"partner/{partner}", version + n, now, b"", b"", event) for n, event in enumerate(events, start=1)
+        ]
+        at = self.as_of(moment)
+        answers = []
+        for each in (whole, Life([*whole.events, *supposed], whole.force)):
+            life = self._of(each.foresee(now) if at > now else each, moment)
+            on = standing.basis(life, partner, at, known_at, now if at > now else None)
+            answers.append(standing.standing(life, on, goal=goal))
+        return answers[0], answers[1]
+
     # -- many partners ------------------------------------------------------------------------------------------
 
     def ranking(self, moment: Moment) -> list[Ranked]:
@@ -232,19 +260,43 @@ class Questions:
                 if endangered is not None or lost is not None:
                     yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
 
+    def impact(self, book: Book, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Impact]:
+        """Whose credited tier would be another if a rulebook were published, and from when: by what is known and can be foreseen now."""
+        now, moment = self._clock(), replace(moment, programme=book.programme, rulebook=None, award=None)
+        for partner, life in self._each(moment):
+            progress(partner)
+            books = [force.book for force in life.force if force.book.name != book.name]
+            other = Life(life.events, in_force([*books, book])).foresee(now)
+            for ladder in other.ladders():
+                before = life.foresee(now).of(ladder.award)
+                change = _first_change(before, ladder)
+                if change is not None:
+                    at = change
+                    yield Impact(partner, ladder.award, at, before.credited_tier(at), ladder.credited_tier(at))
+
     def _each(self, moment: Moment) -> Iterator[tuple[str, Life]]:
         known_at = self.position(moment)
         for partner in self.history.partners():
             events = self.history.events(partner, known_at)
             if not events:
                 continue
-            if moment.rulebook is None and moment.programme is None and not programmes_of(events, self.library):
+            programmes = programmes_of(events, self.library)
+            if moment.rulebook is None and moment.programme is None and not programmes:
+                continue
+            if moment.programme is not None and programmes and moment.programme not in programmes:
                 continue
             yield partner, self._foreseen(Life(events, self.force(moment, events, known_at)), moment)
 
     def _foreseen(self, life: Life, moment: Moment) -> Life:
         now = self._clock()
         return life.foresee(now) if self.as_of(moment) > now else life
+
+
+def _first_change(before: Life, after: Life) -> Instant | None:
+    """The first instant at which two lives are credited differently."""
+    until = max(before.settled_at, after.settled_at)
+    steps = {step.at for life in (before, after) for step in life.walked(until).steps}
+    return next((at for at in sorted(steps) if at < until and before.credited_tier(at) != after.credited_tier(at)), None)
 
 
 def _score(life: Life, values: dict[str, Fraction]) -> Fraction:
