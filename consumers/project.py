@@ -29,7 +29,7 @@ class Project:
         found = [sealed(message) for message in self._bus.poll(limit)]
         if not found:
             return 0
-        republished = any(s.event.kind == "rulebook.published.v1" for s in found)
+        republished = any(s.stream.startswith("programme/") for s in found)
         touched = self._history.partners() if republished else _partners(s.stream for s in found)
         self._apply(touched, max(self._store.position(), *[s.position for s in found]), progress)
         return len(found)

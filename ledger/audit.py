@@ -32,6 +32,8 @@ def audit(log: Log, store: Store, progress: Callable[[int, int], None] = lambda 
         yield Finding(f"log_{difference.name}", f"position {difference.position}", difference.found)
         return
     history, library = History(log), Library(History(log).published())
+    for sealed, error in library.unusable():
+        yield Finding("rulebook_unusable", f"position {sealed.position}", f"{sealed.event.data.book}: {error.what}", note=True)
     yield from _rows(history, store, library, progress)
     yield from _asserted(history, library)
 

@@ -30,9 +30,9 @@ class History:
         return self._log.history(f"partner/{partner}", until_position=until)
 
     def published(self) -> Sequence[Sealed]:
-        """The events that publish rulebooks, in order of position."""
+        """The events that publish rulebooks and those that take one back, in order of position."""
         streams = self._log.streams("programme/")
-        found = [s for stream in streams for s in self._log.history(stream, kinds=["rulebook.published.v1"])]
+        found = [s for stream in streams for s in self._log.history(stream, kinds=["rulebook.published.v1", "event.reversed.v1"])]
         return sorted(found, key=lambda sealed: sealed.position)
 
     def get(self, position: int) -> Sealed:

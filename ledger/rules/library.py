@@ -11,9 +11,10 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, RulebookError
 from ledger.events.envelope import Sealed
 from ledger.rules.book import Book, load
+from ledger.rules.facts import without_reversed
 from ledger.rules.life import Force, in_force
 
 
@@ -33,26 +34,38 @@ def _files(folder: Traversable) -> Iterable[Traversable]:
 
 
 class Library:
-    """The books known at a position. `published` are the events that publish rulebooks, whole log, in order of position."""
+    """The books known at a position. `published` are the events that publish rulebooks or take one back, in order of position.
+
+    What is no rulebook cannot be published by the command; if it came into the log all the same, it is none here too.
+    """
 
     def __init__(self, published: Sequence[Sealed] = (), books: Sequence[Book] | None = None) -> None:
         self._published = published
         self._shipped = shipped() if books is None else tuple(books)
-        self._loaded: dict[int, Book] = {}
+        self._loaded: dict[int, Book | RulebookError] = {}
 
     def books(self, known_at: int | None = None) -> list[Book]:
         """Every book known at a position, the last published under a name alone."""
         named = {book.name: book for book in self._shipped}
-        for sealed in self._published:
-            if known_at is None or sealed.position <= known_at:
-                book = self._load(sealed)
+        for sealed in without_reversed([s for s in self._published if known_at is None or s.position <= known_at]):
+            book = self._load(sealed)
+            if book is not None:
                 named[book.name] = book
         return sorted(named.values(), key=lambda book: (book.programme, book.effective))
 
-    def _load(self, sealed: Sealed) -> Book:
+    def unusable(self) -> list[tuple[Sealed, RulebookError]]:
+        """The published texts that are no rulebook, with what is wrong."""
+        self.books()
+        return [(sealed, found) for sealed in self._published if isinstance(found := self._loaded.get(sealed.position), RulebookError)]
+
+    def _load(self, sealed: Sealed) -> Book | None:
         if sealed.position not in self._loaded:
-            self._loaded[sealed.position] = load(sealed.event.data.text, name=sealed.event.data.book)
-        return self._loaded[sealed.position]
+            try:
+                self._loaded[sealed.position] = load(sealed.event.data.text, name=sealed.event.data.book)
+            except RulebookError as error:
+                self._loaded[sealed.position] = error
+        found = self._loaded[sealed.position]
+        return found if isinstance(found, Book) else None
 
     def programmes(self, known_at: int | None = None) -> list[str]:
         return sorted({book.programme for book in self.books(known_at)})
