@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
@@ -36,9 +37,9 @@ from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint
-from ledger.rules.answers import Cause, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Cause, Standing, TierProgress
 from ledger.rules.library import Library
-from ledger.settings import Settings
+from ledger.settings import Settings, collect_seldom
 
 REBUILD_FROM = 10_000
 """A gap of this many events is closed by a rebuild: each partner is then made once."""
@@ -110,6 +111,7 @@ def main(ctx: click.Context, path: Path | None) -> None:
     Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment, 5 rulebook, 6 log, 7 parked.
     Shell completion: eval "$(_POINTS_COMPLETE=bash_source points)"
     """
+    collect_seldom()
     ctx.obj = Settings() if path is None else Settings(path=path)
 
 
@@ -146,6 +148,7 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--known-at", help="As known when: a bare number is a position, anything else a date; default all that is known.")
     @click.option("--rulebook", help="A rulebook for the whole history, e.g. points-2024 (or points-2024@Europe/London).")
     @click.option("--programme", help="The programme, where the partner is in several.")
+    @click.option("--award", help="One award, where the rulebook has several, e.g. DevOps.")
     @click.pass_obj
     @wraps(function)
     def wrapped(
@@ -156,28 +159,26 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
         known_at: str | None,
         rulebook: str | None,
         programme: str | None,
+        award: str | None,
         **kwargs: Any,
     ) -> Any:
         with _open(settings) as ledger:
-            moment = _moment(settings, ledger.clock(), as_of, known_at, rulebook, programme)
+            moment = replace(_moment(settings, ledger.clock(), as_of, known_at), rulebook=rulebook, programme=programme, award=award)
             return function(*args, questions=ledger.questions(), moment=moment, ledger=ledger, **kwargs)
 
     return wrapped
 
 
-def _moment(
-    settings: Settings, now: Instant, as_of: str | None, known_at: str | None, rulebook: str | None, programme: str | None
-) -> Moment:
+def _moment(settings: Settings, now: Instant, as_of: str | None, known_at: str | None) -> Moment:
     position = int(known_at) if known_at is not None and known_at.isdecimal() else None
     known_when = None if known_at is None or position is not None else dates.moment(known_at, now, settings.zone)
     when = None if as_of is None else dates.moment(as_of, now, settings.zone)
-    return Moment(when, position, known_when, rulebook, programme)
+    return Moment(when, position, known_when)
 
 
 def _name(ledger: Ledger, kind: str, id: str | None) -> str:
     """A name beside the id, where the directory has one."""
-    name = ledger.directory.get(kind, id).name if id is not None else None
-    return f"{id} ({name})" if name else id or ""
+    return out.Named(id or "", ledger.directory.get(kind, id).name if id is not None else None)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -352,40 +353,63 @@ def expire(settings: Settings, until: str) -> None:
 def standing(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """Score, tiers, risk and progress of PARTNER at a moment."""
     answer = questions.standing(partner, moment, goal=goal)
-    if form in ("json", "jsonl"):
-        out.emit(answer, form)
-    elif form == "csv":
-        out.rows(("measure", "value", "unit"), [(n, v, answer.units.get(n, "")) for n, v in answer.values.items()], form)
-    else:
+    if form == "table":
         _show_standing(ledger, answer)
+    else:
+        out.emit(answer, form)
 
 
 def _show_standing(ledger: Ledger, answer: Standing) -> None:
     _show_basis(ledger, answer)
+    if answer.awards:
+        _show_awards(answer.awards)
+    else:
+        _show_tiers(answer)
+    out.line()
+    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in answer.values.items()])
+    tracks = [("to keep", answer.keep), ("next", answer.next), ("goal", answer.goal)]
+    if len(answer.options) > 1:
+        tracks = [*tracks[:1], *[("next" if answer.goal is None else "goal", option) for option in answer.options]]
+    for label, track in tracks:
+        if track is not None:
+            _show_track(label, track)
+    if answer.parked:
+        out.say(f"points: parked: {answer.parked}")
+
+
+def _show_awards(awards: Sequence[AwardStanding]) -> None:
+    """Those that have come somewhere; the rest is counted."""
+    begun = [award for award in awards if award.status != "none"]
+    lines = [
+        (a.award, a.group, a.status, a.credited or "none", a.performance or "none", a.option, out.when(a.credited_since),
+         out.when(a.anniversary))
+        for a in begun
+    ]  # fmt: skip
+    out.table(("award", "group", "status", "credited", "performance", "option", "since", "anniversary"), lines)
+    if len(begun) < len(awards):
+        out.line(f"{len(awards) - len(begun)} other awards: nothing of what they ask for is there; --award NAME shows one in full")
+
+
+def _show_tiers(answer: Standing) -> None:
+    if answer.award is not None:
+        award = answer.award
+        coming = f", anniversary {out.when(award.anniversary)}" if award.anniversary is not None else ""
+        out.line(f"award             {award.award}: {award.status}{f' by {award.option}' if award.option else ''}{coming}")
     out.line(f"credited tier     {answer.credited or 'none'}{_since(answer)}")
     out.line(f"performance tier  {answer.performance or 'none'}")
     bare = answer.without_overrides
     if answer.overrides or (bare.credited, bare.performance) != (answer.credited, answer.performance):
         out.line(f"without overrides {bare.credited or 'none'} (performance {bare.performance or 'none'})")
     if answer.at_risk is not None:
-        out.line(f"at risk           since {out.when(answer.at_risk.since)}: {answer.at_risk.why}{_cause(answer.at_risk.cause)}")
+        out.line(f"at risk           since {out.when(answer.at_risk.since)}: {answer.at_risk.why}{_cause(answer.at_risk.cause, answer)}")
     else:
         out.line("at risk           no")
     if answer.tier_lost_at is not None:
         lost = answer.tier_lost_at
-        out.line(
-            f"tier lost at      {out.when(lost.at)}, to {lost.falls_to or 'none'}, if nothing more happens ({lost.how}){_cause(lost.cause)}"
-        )
+        how = f"to {lost.falls_to or 'none'}, if nothing more happens ({lost.how})"
+        out.line(f"tier lost at      {out.when(lost.at)}, {how}{_cause(lost.cause, answer)}")
     elif answer.credited is not None:
         out.line("tier lost at      never, by what is known")
-    out.line()
-    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in answer.values.items()])
-    tracks = {"to keep": answer.keep, "next": answer.next, "goal": answer.goal}
-    for label, track in tracks.items():
-        if track is not None:
-            _show_track(label, track)
-    if answer.parked:
-        out.say(f"points: parked: {answer.parked}")
 
 
 def _show_basis(ledger: Ledger, answer: Standing) -> None:
@@ -400,16 +424,19 @@ def _since(answer: Standing) -> str:
     return f" since {out.when(answer.credited_since)} ({answer.credited_because})" if answer.credited_since is not None else ""
 
 
-def _cause(cause: Cause | None) -> str:
+def _cause(cause: Cause | None, answer: Standing) -> str:
+    """The requirement that fails, from when, by how much, and what takes it away."""
     if cause is None:
         return ""
+    at = answer.basis.as_of
+    fails = f"fails first, on {out.when(cause.at)}" if cause.at > at else "fails" if cause.at == at else f"fails since {out.when(cause.at)}"
     short = f", {out.number(cause.missing)} short of {out.number(cause.threshold)}" if cause.threshold is not None else ""
     lots = "".join(
         f"\n                    {out.number(lot.value)} of {lot.about} (position {lot.position}) ends {out.when(lot.until)}"
         for lot in cause.lots[:5]
     )
     more = f"\n                    and {len(cause.lots) - 5} more" if len(cause.lots) > 5 else ""
-    return f"\n                  {cause.requirement} fails first, on {out.when(cause.at)}{short}{lots}{more}"
+    return f"\n                  {cause.requirement} {fails}{short}{lots}{more}"
 
 
 def _show_track(label: str, track: TierProgress) -> None:
@@ -420,7 +447,7 @@ def _show_track(label: str, track: TierProgress) -> None:
             (p.text, p.value, p.threshold, p.missing, p.met, "override" if p.overridden else "assumed" if p.assumed else "")
             for p in track.requirements
         ],
-        f"{label}: {track.tier}",
+        f"{label}: {track.tier}{f' by {track.option}' if track.option else ''}",
     )
 
 
@@ -433,7 +460,7 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
     """Why PARTNER's standing is what it is: every number down to events and rows of the rulebook."""
     answer = questions.why(partner, moment, goal=goal)
     if form != "table":
-        out.emit(answer, "json" if form == "csv" else form)
+        out.emit(answer, form)
         return
     _show_basis(ledger, answer.standing)
     if name is not None:
@@ -555,11 +582,12 @@ def dashboard(partner: str, questions: Questions, moment: Moment, ledger: Ledger
     answer = questions.standing(partner, moment)
     board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
     if form != "table":
-        out.emit(board, "json" if form == "csv" else form)
+        out.emit(board, form)
         return
+    _show_standing(ledger, answer)
+    out.line()
     out.line(f"{board.renewals_due} renewal decisions due within 90 days; {'certified' if board.certified else 'NOT certified'}; "
              f"median tool usage {out.number(board.median_tool_usage) or 'none'}")  # fmt: skip
-    _show_standing(ledger, answer)
     out.line()
     _show_clients(ledger, list(board.clients), form)
     out.line()
@@ -600,7 +628,7 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
     found = boards.client_in_full(questions.life(partner, moment), client_id, questions.as_of(moment))
     entry = ledger.directory.get("client", client_id)
     if form != "table":
-        out.emit({"directory": entry._asdict(), "client": found}, "json" if form == "csv" else form)
+        out.emit({"directory": entry._asdict(), "client": found}, form)
         return
     _show_clients(ledger, [found.client], form)
     out.line(f"links: CRM record {entry.crm_record or 'none'}, account {entry.account or 'none'}")
@@ -648,7 +676,7 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
          r.performance or "none", r.parked or "")
         for r in found
     ]  # fmt: skip
-    out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", ""), lines, form, found)
+    out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", "parked"), lines, form, found)
 
 
 @main.command("at-risk")
@@ -666,11 +694,11 @@ def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, f
         cause = (e.tier_lost_at.cause if e.tier_lost_at else None) or (e.at_risk.cause if e.at_risk else None)
         lost = e.tier_lost_at
         lines.append(
-            (_name(ledger, "partner", e.partner), e.credited or "none", e.performance or "none",
+            (_name(ledger, "partner", e.partner), e.award, e.credited or "none", e.performance or "none",
              out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", lost.falls_to or "none" if lost else "",
              cause.requirement if cause else "", cause.missing if cause else None)
         )  # fmt: skip
-    columns = ("partner", "credited", "performance", "at risk since", "tier lost at", "falls to", "fails first", "missing")
+    columns = ("partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "fails first", "missing")
     out.rows(columns, lines, form, found)
 
 

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -21,6 +21,18 @@ from rich.text import Text
 
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
 from ledger.rules.reasons import Reason
+
+
+class Named(str):
+    """An id that people see with its name; programs get the id."""
+
+    id: str
+
+    def __new__(cls, id: str, name: str | None) -> Named:
+        named = super().__new__(cls, f"{id} ({name})" if name else id)
+        named.id = id
+        return named
+
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
@@ -63,6 +75,8 @@ def plain(value: Any) -> Any:
         return {f.name: _field(str(f.type), getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Fraction):
         return exact(value)
+    if isinstance(value, Named):
+        return value.id
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -97,8 +111,35 @@ def say(message: str) -> None:
 
 
 def emit(answer: Any, format: str) -> None:
-    """An answer that is one object."""
-    print(json.dumps(plain(answer), ensure_ascii=False, indent=2 if format == "json" else None))
+    """An answer that is one object; as CSV a line for each value, by its path."""
+    if format == "csv":
+        _csv(("what", "value"), _paths(plain(answer), ""))
+    else:
+        print(json.dumps(plain(answer), ensure_ascii=False, indent=2 if format == "json" else None))
+
+
+def _paths(told: Any, path: str) -> Iterator[tuple[str, Any]]:
+    parts = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else None
+    if parts is None:
+        yield path, told
+        return
+    for name, part in parts:
+        yield from _paths(part, f"{path}.{name}" if path else str(name))
+
+
+def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_written(cell) for cell in line] for line in lines])
+    print(out.getvalue(), end="")
+
+
+def _written(cell: Any) -> str:
+    """For programs: numbers exactly, ids without names."""
+    if isinstance(cell, Fraction):
+        return exact(cell)
+    return cell.id if isinstance(cell, Named) else _shown(cell)
 
 
 def rows(
@@ -112,11 +153,7 @@ def rows(
             for one in _objects(columns, lines, answers):
                 print(json.dumps(one, ensure_ascii=False))
         case "csv":
-            out = io.StringIO()
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows([[_shown(cell) for cell in line] for line in lines])
-            print(out.getvalue(), end="")
+            _csv(columns, lines)
         case _:
             table(columns, lines, title)
 

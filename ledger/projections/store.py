@@ -21,6 +21,7 @@ from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.breakdown import point_measures
+from ledger.rules.facts import fold
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 
@@ -185,11 +186,13 @@ def _exact(written: str) -> Fraction:
 
 
 def programmes_of(events: Iterable[Sealed], library: Library) -> list[str]:
-    """The programmes in which the partner was ever enrolled; the only one there is where none is named."""
+    """The programmes in which the partner was ever enrolled; where none is named, the only one that reads what is said of it."""
     known = library.programmes()
     named = {s.event.data.programme for s in events if s.event.kind == "partner.enrolled.v1"} - {None}
     enrolled = [programme for programme in known if programme in named]
-    return enrolled or (known if len(known) == 1 else [])
+    if enrolled or len(known) < 2:
+        return enrolled or known
+    return library.only_reader(fold(events).by_kind)
 
 
 class Rows(NamedTuple):

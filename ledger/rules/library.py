@@ -16,6 +16,7 @@ from ledger.events.envelope import Sealed
 from ledger.rules.book import Book, load
 from ledger.rules.facts import without_reversed
 from ledger.rules.life import Force, in_force
+from ledger.rules.presence import within
 
 
 @cache
@@ -69,6 +70,15 @@ class Library:
 
     def programmes(self, known_at: int | None = None) -> list[str]:
         return sorted({book.programme for book in self.books(known_at)})
+
+    def only_reader(self, kinds: Iterable[str]) -> list[str]:
+        """The programme that alone reads some of these kinds of facts; none where no programme does, or several do."""
+        readers: dict[str, set[str]] = {}
+        for book in self.books():
+            for kind in {each.of for measure in book.measures.values() for each in within(measure.presence)}:
+                readers.setdefault(kind, set()).add(book.programme)
+        alone = {programme for kind in kinds if len(found := readers.get(kind, set())) == 1 for programme in found}
+        return sorted(alone) if len(alone) == 1 else []
 
     def book(self, name: str, known_at: int | None = None) -> Book:
         """By its name, by the part after the slash where that is unique, or by a prefix of its hash."""
