@@ -21,6 +21,7 @@ from ledger.rules.sweep import Performance
 RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
     "raised", "kept", "held", "dropped", "required", "carried over", "override", "override ended", "left",
 )  # fmt: skip
+ACTIVE, FAILED, LAPSED, LOWERED = "active", "anniversary failed", "not renewed", "renewed at a lower level"
 
 
 class Step(NamedTuple):
@@ -60,6 +61,9 @@ class Walk:
         return step.tier if step else None
 
     def step(self, at: Instant, tier: str | None, cause: str, book: Book) -> None:
+        """Of several steps at one instant the last one holds, and the others never were."""
+        if self.steps and self.steps[-1].at == at:
+            self.steps.pop()
         if (self.steps[-1].tier if self.steps else None) != tier:
             self.steps.append(Step(at, tier, cause, book))
 
@@ -93,29 +97,22 @@ def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence
     absences = _absences(facts, performances[-1].book.programme)
     for kind, run in groupby(performances, key=lambda performance: type(performance.book.status)):
         ladder = list(run)
-        for performance in ladder:
-            since, until = max(performance.since, begin), min(performance.until, horizon)
-            if since < until:
-                _hand_over(credit, performance, result, since)
-                if kind is not Membership:
-                    _policy(performance, credit, result, since, until, absences)
         since, until = max(ladder[0].since, begin), min(ladder[-1].until, horizon)
         if kind is Membership and since < until:
             shared = [[p for p in each if isinstance(p.book.status, Membership)] for each in ladders] or [ladder]
-            for at, back in absences:
-                if since <= at < until:
-                    _member(ladder, shared, facts, credit, result, since, at)
-                    credit.tier = None
-                    result.step(at, None, LEFT, _in_force(ladder, at).book)
-                    since = back
+            _member(ladder, shared, facts, credit, result, (since, until), absences)
+        for performance in ladder if kind is not Membership else ():
+            since, until = max(performance.since, begin), min(performance.until, horizon)
             if since < until:
-                _member(ladder, shared, facts, credit, result, since, until)
+                _hand_over(credit, performance, result, since)
+                _policy(performance, credit, result, since, until, absences)
     return result
 
 
 def _beginning(performances: Sequence[Performance]) -> Instant | None:
-    """The first instant with a fact; a rulebook's own border is none."""
-    first = min([performance.first for performance in performances], default=FOREVER)
+    """The first instant with a fact, or with an override that meets something; a rulebook's own border is none."""
+    met = [at for performance in performances for at, names in performance.exempt.items() if names]
+    first = min([*[performance.first for performance in performances], *met], default=FOREVER)
     return first if first < FOREVER else None
 
 
@@ -127,7 +124,7 @@ def _absences(facts: Facts, programme: str) -> list[tuple[Instant, Instant]]:
         if fact.end < FOREVER:
             back = min((other.start for other in stays if other.start >= fact.end), default=FOREVER)
             absences.append((fact.end, back))
-    return absences
+    return sorted(absences)
 
 
 def _hand_over(credit: _Credit, performance: Performance, result: Walk, at: Instant) -> None:
@@ -260,54 +257,118 @@ def next_review(policy: Review, zone: str, after: Instant) -> Instant:
 
 
 class Year(NamedTuple):
-    """A year of membership at the level that was bought. It is tested at its anniversary, and closes if it is not renewed by then."""
+    """A year of membership at the level that was bought."""
 
     start: Instant
     level: str
     anniversary: Instant
+    """Where it is tested; where an upgrade ends it before, that is here, and nothing is tested."""
+
     closes: Instant
+    """When the next follows it, or all is lost: the renewal, the upgrade, the test that found nothing, or the end of the window."""
+
     renewed: bool
+    tested: bool
+    paid_at: Instant
+    """From when a level can be gained: the purchase, or the renewal."""
+
+    bought_from: Instant
+    """What was bought before belongs to a membership that has ended."""
 
 
-def years(ladders: Sequence[Ladder], facts: Facts, since: Instant, until: Instant) -> Iterator[Year]:
-    """The years that begin in [since, until). A purchase has effect once a level is met, on any of the ladders.
+class Years:
+    """The years of one partner's membership, which all awards share: what is bought has effect once a level is met on any of the ladders.
 
-    What was bought before a partner left has no effect after its return. Buying a higher level begins a new year; after one that was
-    not renewed a new purchase is needed.
+    `free`: what was bought before has no effect any more.
     """
-    left = [fact.end for fact in facts.of("enrolment") if fact.end <= since]
-    purchases, free = facts.of("purchase"), max(left, default=BEGINNING)
-    while (begun := _bought(ladders, [fact for fact in purchases if fact.start >= free], since, until)) is not None:
-        at, level = begun
-        anniversary = _anniversary(ladders[0], at, at)
-        while True:
-            book = _in_force(ladders[0], at).book
-            higher = next((f for f in purchases if at < f.start < anniversary and book.rank(f.data.level) > book.rank(level)), None)
-            if higher is not None:
-                yield Year(at, level, higher.start, higher.start, True)
-                at, level = higher.start, higher.data.level
-                anniversary = _anniversary(ladders[0], at, at)
+
+    def __init__(self, ladders: Sequence[Ladder], facts: Facts, until: Instant, free: Instant = BEGINNING) -> None:
+        self.ladders = ladders
+        self.until = until
+        self.free = free
+        self._purchases = facts.of("purchase")
+        self._renewals = facts.of("renewed")
+
+    def since(self, since: Instant) -> Iterator[Year]:
+        """The years that begin in [since, until). After one that was not renewed, what is bought from its anniversary on begins another."""
+        while (begun := self._first(self._bought(), since, self.until, "")) is not None:
+            for year in self._following(*begun):
+                yield year
+                since = year.closes
+            if year.renewed:
+                return
+            self.free = year.anniversary
+
+    def _following(self, at: Instant, level: str) -> Iterator[Year]:
+        """A year, and those that follow it by renewal or by an upgrade, which begins a year of its own."""
+        ladder, paid_at = self.ladders[0], at
+        later = [fact for fact in self._bought() if fact.start > at]
+        anniversary = _anniversary(ladder, at, at)
+        while at < self.until:
+            renewal, closes = self._renewal(anniversary)
+            passed, decided = self._passed(anniversary)
+            upgrade = self._first(later, at, anniversary, level)
+            tested = upgrade is None
+            if tested and passed:
+                upgrade = self._first(later, anniversary, closes, level)
+            if upgrade is not None:
+                year = Year(at, level, anniversary if tested else upgrade[0], upgrade[0], True, tested, paid_at, self.free)
+                (at, level), paid_at = upgrade, upgrade[0]
+                anniversary = _anniversary(ladder, at, at)
+                if year.start < year.closes:
+                    yield year
                 continue
-            opens, closes = _window(ladders[0], anniversary)
-            renewal = next((fact for fact in facts.of("renewed") if opens <= fact.start < closes), None)
-            yield Year(at, level, anniversary, closes, renewal is not None)
-            if renewal is None:
-                break
-            at, level = anniversary, renewal.data.level or level
-            anniversary = _anniversary(ladders[0], anniversary, renewal.start, renewed=True)
-        since = free = closes
+            if renewal is None or not passed:
+                yield Year(at, level, anniversary, closes if passed else min(decided, closes), False, True, paid_at, self.free)
+                return
+            yield Year(at, level, anniversary, closes, True, True, paid_at, self.free)
+            if renewal.data.level is not None:
+                level, later = renewal.data.level, [fact for fact in later if fact.start > renewal.start]
+            at, paid_at = anniversary, renewal.start
+            anniversary = _anniversary(ladder, anniversary, renewal.start, renewed=True)
 
+    def _bought(self) -> list[Fact]:
+        return [fact for fact in self._purchases if fact.start >= self.free]
 
-def _bought(ladders: Sequence[Ladder], purchases: Sequence[Fact], since: Instant, until: Instant) -> tuple[Instant, str] | None:
-    """The first instant at which something was bought and a level is met, with the level of the last purchase."""
-    if not purchases:
+    def _first(self, purchases: Sequence[Fact], since: Instant, until: Instant, above: str) -> tuple[Instant, str] | None:
+        """The first instant in [since, until) at which a level above another is both bought and met, with the level last bought."""
+        rank = _in_force(self.ladders[0], since).book.rank
+        higher = [fact for fact in purchases if fact.start < until and rank(fact.data.level) > rank(above)]
+        if not higher:
+            return None
+        begin = max(since, higher[0].start)
+        turns = {at for ladder in self.ladders for at in _turns(ladder, begin, until)}
+        for at in sorted({begin, *turns, *[fact.start for fact in higher if fact.start >= begin]}):
+            if begin <= at < min(until, self.until) and rank(self._met(at)) > rank(above):
+                return at, [fact.data.level for fact in higher if fact.start <= at][-1]
         return None
-    begin = max(since, purchases[0].start)
-    turns = {at for ladder in ladders for at in _turns(ladder, begin, until)}
-    for at in sorted({begin, *turns, *[fact.start for fact in purchases if fact.start >= begin]}):
-        if at < until and any(_attained(ladder, at) is not None for ladder in ladders):
-            return at, [fact.data.level for fact in purchases if fact.start <= at][-1]
-    return None
+
+    def _met(self, at: Instant) -> str | None:
+        """The best that is met of all for which something was bought."""
+        best = None
+        for ladder in self.ladders:
+            if any(fact.start <= at for fact in own(ladder, self._bought())):
+                best = max((best, _attained(ladder, at)), key=_in_force(ladder, at).book.rank)
+        return best
+
+    def _renewal(self, anniversary: Instant) -> tuple[Fact | None, Instant]:
+        """The renewal of a year and its instant; without one, the end of the window."""
+        opens, closes = _window(self.ladders[0], anniversary)
+        renewal = next((fact for fact in self._renewals if opens <= fact.start < closes), None)
+        return renewal, closes if renewal is None else renewal.start
+
+    def _passed(self, anniversary: Instant) -> tuple[bool, Instant]:
+        """Whether anything is met at an anniversary, and since when that is certain: where nothing is, there is nothing to renew."""
+        begin, end, decided = _test(self.ladders[0], anniversary)
+        if end >= min([self.until, *[performance.broken_at for ladder in self.ladders for performance in ladder]]):
+            return True, decided
+        return any(_best(ladder, begin, end) is not None for ladder in self.ladders), decided
+
+
+def own(ladder: Ladder, purchases: Sequence[Fact]) -> list[Fact]:
+    """What was bought for an award: an offer that names another award is for that one, any other offer is for all."""
+    award, among = ladder[0].book.award, {name for performance in ladder for name in performance.book.among}
+    return [fact for fact in purchases if not award or fact.data.offer in (None, award) or fact.data.offer not in among]
 
 
 def _membership(ladder: Ladder, at: Instant) -> tuple[Membership, str]:
@@ -359,35 +420,58 @@ def _attained(ladder: Ladder, at: Instant) -> str | None:
     return _best(ladder, min(at, policy.tested(at, zone)[0]), at)
 
 
+def _test(ladder: Ladder, anniversary: Instant) -> tuple[Instant, Instant, Instant]:
+    """The span [begin, end] in which once is enough at an anniversary, and the instant at which that is decided."""
+    policy, zone = _membership(ladder, anniversary)
+    begin, end = policy.tested(anniversary, zone)
+    return begin, end, end if end == anniversary else end + 1
+
+
 def _member(
-    ladder: Ladder, ladders: Sequence[Ladder], facts: Facts, credit: _Credit, result: Walk, since: Instant, until: Instant
+    ladder: Ladder, ladders: Sequence[Ladder], facts: Facts, credit: _Credit, result: Walk, span: tuple[Instant, Instant],
+    absences: list[tuple[Instant, Instant]],
 ) -> None:  # fmt: skip
+    """Stay after stay in the programme. What was held by another policy is not bought; what was bought before leaving is gone."""
+    since, end = span
+    until = min(end, *[performance.broken_at for performance in ladder])
+    credit.tier = None
+    result.step(since, None, CARRIED, ladder[0].book)
+    free = BEGINNING
+    for left, back in [*absences, (until, until)]:
+        if since < min(left, until):
+            for year in Years(ladders, facts, min(left, until), free).since(since):
+                _year(ladder, year, facts, credit, result, min(left, until))
+        if since <= left < until:
+            credit.tier = None
+            result.step(left, None, LEFT, _in_force(ladder, left).book)
+        since, free = max(since, back), left
+
+
+def _year(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Walk, until: Instant) -> None:
     """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost."""
-    until = min(until, *[performance.broken_at for performance in ladder])
-    for year in years(ladders, facts, since, until):
-        result.years.append(year)
-        _active(ladder, year, facts, credit, result, until)
-        policy, zone = _membership(ladder, year.anniversary)
-        if year.closes == year.anniversary or year.anniversary >= until:
-            continue
-        _announce(result, policy, year.anniversary, zone)
-        begin, end = policy.tested(year.anniversary, zone)
-        if end < until:
-            best = _lower(ladder, year.level, _best(ladder, begin, end), year.anniversary)
-            _credit(ladder, credit, result, max(end, year.anniversary), best, "anniversary failed", falls=True)
-        if not year.renewed and year.closes < until:
-            _credit(ladder, credit, result, year.closes, None, "not renewed", falls=True)
+    result.years.append(year)
+    _active(ladder, year, facts, credit, result, until)
+    if not year.tested or year.anniversary >= until:
+        return
+    policy, zone = _membership(ladder, year.anniversary)
+    _announce(result, policy, year.anniversary, zone)
+    begin, end, decided = _test(ladder, year.anniversary)
+    if decided < until and (year.renewed or decided <= year.closes):
+        best = _lower(ladder, year.level, _best(ladder, begin, end), year.anniversary)
+        _credit(ladder, credit, result, decided, best, FAILED, falls=True)
+    if not year.renewed and year.closes < until:
+        _credit(ladder, credit, result, year.closes, None, LAPSED, falls=True)
 
 
 def _active(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Walk, until: Instant) -> None:
-    """Within the year a level can only be gained; an offer that names an award is for that award."""
-    award = ladder[0].book.award
-    own = [f.start for f in facts.of("purchase") if not award or f.data.offer in (None, award) or f.data.offer not in ladder[0].book.among]
-    begin = max([year.start, *own[:1]])
-    window = {at for at in own if year.start <= at < year.anniversary}
-    for at in sorted({begin, *window, *_turns(ladder, begin, year.anniversary)}) if own else ():
-        if year.start <= at < min(year.anniversary, until) and at >= own[0]:
-            _credit(ladder, credit, result, at, _lower(ladder, year.level, _attained(ladder, at), at), "active")
+    """Within the year a level can only be gained, once it is paid; a renewal may be at a lower one."""
+    until = min(until, year.anniversary)
+    if credit.tier is not None and year.paid_at < until:
+        _credit(ladder, credit, result, year.paid_at, _lower(ladder, year.level, credit.tier, year.paid_at), LOWERED, falls=True)
+    bought = [fact.start for fact in own(ladder, facts.of("purchase")) if year.bought_from <= fact.start < until]
+    begin = max([year.paid_at, *bought[:1]])
+    for at in sorted({begin, *[at for at in bought if at > begin], *_turns(ladder, begin, until)}) if bought and begin < until else ():
+        _credit(ladder, credit, result, at, _lower(ladder, year.level, _attained(ladder, at), at), ACTIVE)
 
 
 def _lower(ladder: Ladder, bought: str, met: str | None, at: Instant) -> str | None:

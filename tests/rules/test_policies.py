@@ -1,0 +1,594 @@
+"""How a tier is credited: membership, review, continuous. Worked examples, and a membership that is lived day by day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.events.envelope import Sealed
+from ledger.instants import DAY, SECOND, Instant, Span, day_text, parse, plus, text
+from ledger.rules.life import Life
+from ledger.rules.risk import loss, risk
+from tests.laws.histories import examples
+from tests.rules.written import book, life, sealed
+
+MEASURES = """
+measures:
+  people: {distinct: person, of: certificate, while: {of: link, by: person}}
+tiers:
+  Silver: [people >= 1]
+  Gold: [people >= 2]
+"""
+
+COMPETENCIES = (
+    """
+book: ms/competencies
+programme: ms
+effective: 2017-01-01
+language: 1
+status:
+  membership:
+    renewal: 30 days
+    remind: [-15 days, 23 days]
+    next: {2017-01-01: renewal + 365 days, 2018-07-24: anniversary + 365 days}
+overrides: {tier: performance}
+"""
+    + MEASURES
+)
+
+REVIEWED = (
+    """
+book: rv/first
+programme: rv
+effective: 2020-01-01
+language: 1
+status: {review: {checkpoints: day 15, reviews: [01-15, 07-15], window: 6 checkpoints, hold: 6 months}}
+"""
+    + MEASURES
+)
+
+PEOPLE = """
+2017-01-01 person.linked person=A
+2017-01-01 person.linked person=B
+"""
+TWO = (
+    PEOPLE
+    + """
+2018-01-01 certification.earned person=A code=D1
+2018-01-01 certification.earned person=B code=D1
+"""
+)
+
+
+def tier(of: Life, at: str) -> str | None:
+    return of.credited_tier(parse(at))
+
+
+def steps(of: Life, until: str = "2030-01-01") -> list[tuple[str, str | None, str]]:
+    """The credited tiers with their days and causes."""
+    return [(day_text(step.at), step.tier, step.cause) for step in of.walked(parse(until)).steps]
+
+
+def notices(of: Life, until: str = "2030-01-01") -> list[str]:
+    return [f"{day_text(at)} {what}" for at, what in of.walked(parse(until)).notices]
+
+
+class TestMembership:
+    def test_proficiency_without_purchase_credits_nothing(self) -> None:
+        qualified = life(COMPETENCIES, TWO)
+        assert qualified.tier(parse("2020-01-01")) == "Gold"
+        assert steps(qualified) == []
+
+    def test_a_purchase_has_no_effect_until_the_proficiency_is_there(self) -> None:
+        early = life(
+            COMPETENCIES, PEOPLE + "2018-03-01 membership.purchased level=Silver\n2018-05-20 certification.earned person=A code=D1"
+        )
+        assert steps(early) == [("2018-05-20", "Silver", "active"), ("2019-06-20", None, "not renewed")]
+        assert notices(early)[1] == "2019-05-20 anniversary"
+
+    def test_no_more_is_credited_than_was_bought_and_no_more_than_is_met(self) -> None:
+        assert tier(life(COMPETENCIES, TWO + "2018-09-01 membership.purchased level=Silver"), "2018-09-01") == "Silver"
+        one = PEOPLE + "2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Gold"
+        assert tier(life(COMPETENCIES, one), "2018-09-01") == "Silver"
+        later = life(COMPETENCIES, one + "\n2018-10-01 certification.earned person=B code=D1")
+        assert steps(later, "2019-01-01")[-1] == ("2018-10-01", "Gold", "active")
+        assert notices(later)[1] == "2019-09-01 anniversary"
+
+    def test_within_the_year_the_level_stays_though_nothing_is_met(self) -> None:
+        gone = life(
+            COMPETENCIES,
+            TWO + "2018-09-01 membership.purchased level=Gold\n2018-09-02 person.unlinked person=A\n2018-09-02 person.unlinked person=B",
+        )
+        assert gone.tier(parse("2018-09-02")) is None
+        assert steps(gone) == [("2018-09-01", "Gold", "active"), ("2019-09-01", None, "anniversary failed")]
+
+    @pytest.mark.parametrize(
+        ("left", "after"),
+        [("2019-08-31T23:59:59.999999Z", None), ("2019-09-01", None), ("2019-09-01T00:00:00.000001Z", "Silver")],
+    )
+    def test_the_anniversary_is_tested_once_at_its_instant(self, left: str, after: str | None) -> None:
+        written = (
+            PEOPLE
+            + f"2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Silver\n{left} person.unlinked person=A"
+        )
+        assert tier(life(COMPETENCIES, written), "2019-09-01T00:00:00.000002Z") == after
+
+    def test_what_enters_at_the_anniversary_counts(self) -> None:
+        back = "2019-01-01 person.unlinked person=A\n2019-09-01 person.linked person=A"
+        written = PEOPLE + f"2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Silver\n{back}"
+        assert tier(life(COMPETENCIES, written), "2019-09-30") == "Silver"
+
+    def test_a_level_that_fails_gives_way_to_the_lower_one_that_is_met(self) -> None:
+        """ "Silver is evaluated by its own rule"."""
+        fewer = life(
+            COMPETENCIES,
+            TWO + "2018-09-01 membership.purchased level=Gold\n2019-01-01 person.unlinked person=B\n2019-09-20 membership.renewed",
+        )
+        assert steps(fewer, "2020-01-01") == [("2018-09-01", "Gold", "active"), ("2019-09-01", "Silver", "anniversary failed")]
+
+    def test_ren1_anniversary_window_and_reminders(self) -> None:
+        """REN1: bought 2018-09-01; anniversary 2019-09-01, window from 2019-09-02 to 2019-10-01, reminders 2019-08-17 and 2019-09-24."""
+        bought = life(COMPETENCIES, TWO + "2018-09-01 membership.purchased level=Gold")
+        assert notices(bought) == [
+            "2019-08-17 reminder before the anniversary",
+            "2019-09-01 anniversary",
+            "2019-09-24 reminder after the anniversary",
+        ]
+        assert steps(bought) == [("2018-09-01", "Gold", "active"), ("2019-10-02", None, "not renewed")]
+
+    @pytest.mark.parametrize(
+        ("renewed", "kept"),
+        [
+            ("2019-09-01", False),
+            ("2019-09-01T23:59:59Z", False),
+            ("2019-09-02", True),
+            ("2019-10-01T23:59:59Z", True),
+            ("2019-10-02", False),
+            ("2019-10-02T00:00:01Z", False),
+        ],
+    )
+    def test_a_renewal_counts_in_its_thirty_days_to_the_second(self, renewed: str, kept: bool) -> None:
+        written = TWO + f"2018-09-01 membership.purchased level=Gold\n{renewed} membership.renewed"
+        assert tier(life(COMPETENCIES, written), "2019-10-02") == ("Gold" if kept else None)
+
+    def test_ren2_365_days_after_the_old_anniversary(self) -> None:
+        """REN2: REN1 renewed on 2019-09-10: the next anniversary is 2020-08-31."""
+        renewed = life(COMPETENCIES, TWO + "2018-09-01 membership.purchased level=Gold\n2019-09-10 membership.renewed")
+        assert [line for line in notices(renewed) if line.endswith(" anniversary") and "reminder" not in line] == [
+            "2019-09-01 anniversary",
+            "2020-08-31 anniversary",
+        ]
+        assert steps(renewed)[-1] == ("2020-10-01", None, "not renewed")
+
+    @pytest.mark.parametrize(("renewed", "following"), [("2018-07-23T23:59:59Z", "2019-07-23T23:59:59Z"), ("2018-07-24", "2019-07-10")])
+    def test_the_day_of_the_renewal_picks_the_rule(self, renewed: str, following: str) -> None:
+        """Until 23 Jul 2018: 365 days after the renewal; from 24 Jul 2018: 365 days after the old anniversary (2018-07-10)."""
+        written = (
+            PEOPLE
+            + f"2017-02-01 certification.earned person=A code=D1\n2017-07-10 membership.purchased level=Silver\n{renewed} membership.renewed"
+        )
+        assert f"{day_text(parse(following))} anniversary" in notices(life(COMPETENCIES, written))
+
+    def test_a_leap_day_has_its_anniversary_at_the_months_end(self) -> None:
+        written = PEOPLE + "2019-02-01 certification.earned person=A code=D1\n2020-02-29 membership.purchased level=Silver"
+        assert "2021-02-28 anniversary" in notices(life(COMPETENCIES, written))
+
+    def test_where_nothing_is_met_there_is_nothing_to_renew(self) -> None:
+        """Lapsed achievements block the renewal: who is proficient again buys anew, and has a new anniversary."""
+        lost = (
+            TWO
+            + "2018-09-01 membership.purchased level=Silver\n2019-01-01 person.unlinked person=A\n2019-01-01 person.unlinked person=B\n2019-09-05 membership.renewed\n2019-09-10 person.linked person=A\n"
+        )
+        assert steps(life(COMPETENCIES, lost)) == [("2018-09-01", "Silver", "active"), ("2019-09-01", None, "anniversary failed")]
+        anew = life(COMPETENCIES, lost + "2019-09-15 membership.purchased level=Silver")
+        assert steps(anew, "2020-01-01")[-1] == ("2019-09-15", "Silver", "active")
+        assert "2020-09-15 anniversary" in notices(anew)
+
+    def test_after_a_year_that_was_not_renewed_only_a_new_purchase_helps(self) -> None:
+        old = TWO + "2018-02-01 membership.purchased level=Silver\n2019-01-20 membership.purchased level=Silver\n"
+        assert tier(life(COMPETENCIES, old), "2019-03-05") is None
+        assert steps(life(COMPETENCIES, old + "2019-06-01 membership.purchased level=Gold"), "2019-07-01")[-1] == (
+            "2019-06-01",
+            "Gold",
+            "active",
+        )
+
+    def test_what_is_bought_in_the_window_begins_when_it_has_closed(self) -> None:
+        written = TWO + "2018-09-01 membership.purchased level=Silver\n2019-09-10 membership.purchased level=Silver"
+        again = life(COMPETENCIES, written)
+        assert steps(again, "2020-01-01") == [("2018-09-01", "Silver", "active")]
+        assert "2020-10-02 anniversary" in notices(again)
+
+    def test_an_upgrade_begins_a_new_year(self) -> None:
+        upgraded = life(COMPETENCIES, TWO + "2018-09-01 membership.purchased level=Silver\n2019-03-01 membership.purchased level=Gold")
+        assert steps(upgraded)[:2] == [("2018-09-01", "Silver", "active"), ("2019-03-01", "Gold", "active")]
+        assert "2019-09-01 anniversary" not in notices(upgraded) and "2020-03-01 anniversary" in notices(upgraded)
+
+    def test_an_upgrade_has_no_effect_until_its_proficiency_is_there(self) -> None:
+        """Who buys Gold with Silver's people moves no anniversary by it."""
+        one = (
+            PEOPLE
+            + "2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Silver\n2019-03-01 membership.purchased level=Gold\n"
+        )
+        assert "2019-09-01 anniversary" in notices(life(COMPETENCIES, one))
+        grown = life(COMPETENCIES, one + "2019-05-01 certification.earned person=B code=D1")
+        assert steps(grown, "2020-01-01")[-1] == ("2019-05-01", "Gold", "active")
+        assert "2020-05-01 anniversary" in notices(grown) and "2019-09-01 anniversary" not in notices(grown)
+
+    def test_an_upgrade_is_no_way_around_the_anniversary(self) -> None:
+        """Lapsed achievements block the upgrade as well as the renewal."""
+        lapsed = (
+            TWO
+            + "2018-09-01 membership.purchased level=Silver\n2019-08-01 person.unlinked person=A\n2019-08-01 person.unlinked person=B\n2019-08-30 membership.purchased level=Gold"
+        )
+        assert steps(life(COMPETENCIES, lapsed))[-1] == ("2019-09-01", None, "anniversary failed")
+
+    def test_a_renewal_may_be_at_a_lower_level(self) -> None:
+        lower = life(COMPETENCIES, TWO + "2018-09-01 membership.purchased level=Gold\n2019-09-10 membership.renewed level=Silver")
+        assert steps(lower, "2020-01-01")[-1] == ("2019-09-10", "Silver", "renewed at a lower level")
+
+    def test_nothing_is_gained_in_the_window_before_the_renewal_is_paid(self) -> None:
+        grown = (
+            PEOPLE
+            + "2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Gold\n2019-09-05 certification.earned person=B code=D1\n"
+        )
+        assert tier(life(COMPETENCIES, grown), "2019-09-19") == "Silver"
+        renewed = life(COMPETENCIES, grown + "2019-09-20 membership.renewed")
+        assert tier(renewed, "2019-09-19") == "Silver", "what comes later changes nothing of what was"
+        assert tier(renewed, "2019-09-20") == "Gold"
+
+    def test_an_override_that_covers_the_anniversary_satisfies_it(self) -> None:
+        written = (
+            TWO
+            + "2018-09-01 membership.purchased level=Gold\n2019-02-01 person.unlinked person=A\n2019-02-01 person.unlinked person=B\n2019-09-10 membership.renewed\n"
+        )
+        granted = "2019-07-15 override.granted override=O-1 tier=Gold until={} reason=exam author=admin"
+        assert tier(life(COMPETENCIES, written + granted.format("2019-10-15")), "2020-06-01") == "Gold"
+        assert tier(life(COMPETENCIES, written + granted.format("2019-09-01")), "2019-09-01") is None
+        requirement = granted.replace("tier=Gold", "requirement=people")
+        assert tier(life(COMPETENCIES, written + requirement.format("2019-10-15")), "2020-06-01") == "Gold"
+
+    def test_m_ovr_three_months_clipped_to_the_months_end(self) -> None:
+        """M-OVR: set on 31 Jan for 3 months: it holds until 30 Apr, then what the log says without it."""
+        until = day_text(plus(parse("2019-01-31"), Span(months=3)))
+        one = (
+            PEOPLE
+            + "2018-01-01 certification.earned person=A code=D1\n"
+            + f"2019-01-31 override.granted override=O-1 tier=Gold until={until} reason=exam author=admin"
+        )
+        over = life(COMPETENCIES, one)
+        assert [over.tier(parse(at)) for at in ("2019-01-30", "2019-01-31", "2019-04-29T23:59:59Z", "2019-04-30")] == [
+            "Silver",
+            "Gold",
+            "Gold",
+            "Silver",
+        ]
+
+    def test_m_move_at_risk_from_the_move_and_silver_until_the_anniversary(self) -> None:
+        """M-MOVE: exactly the people required; one associates with another partner on 10 May."""
+        moved = life(
+            COMPETENCIES,
+            PEOPLE
+            + "2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Silver\n2019-05-10 person.unlinked person=A",
+        )
+        assert risk(moved, parse("2019-05-09")) is None
+        found = risk(moved, parse("2019-06-01"))
+        assert found is not None and text(found.since) == "2019-05-10T00:00:00Z"
+        lost = loss(moved, parse("2019-06-01"))
+        assert tier(moved, "2019-08-31") == "Silver" and lost is not None and day_text(lost.at) == "2019-09-01"
+
+    def test_leaving_the_programme_ends_it_and_what_was_bought(self) -> None:
+        left = (
+            TWO
+            + "2018-01-02 partner.enrolled programme=ms\n2018-09-01 membership.purchased level=Gold\n2019-01-01 partner.left programme=ms\n2019-02-01 partner.enrolled programme=ms\n"
+        )
+        assert steps(life(COMPETENCIES, left)) == [("2018-09-01", "Gold", "active"), ("2019-01-01", None, "left")]
+        again = life(COMPETENCIES, left + "2019-03-01 membership.purchased level=Silver")
+        assert steps(again, "2020-01-01")[-1] == ("2019-03-01", "Silver", "active")
+
+    def test_leaving_another_programme_does_not(self) -> None:
+        written = (
+            TWO
+            + "2018-01-02 partner.enrolled programme=other\n2018-03-01 membership.purchased level=Gold\n2018-04-01 partner.left programme=other"
+        )
+        assert tier(life(COMPETENCIES, written), "2018-05-01") == "Gold"
+
+    def test_what_another_policy_credited_is_not_bought(self) -> None:
+        before = REVIEWED.replace("rv", "ms").replace("ms/first", "ms/before").replace("2020-01-01", "2015-01-01")
+        books = [book(before), book(COMPETENCIES.replace("2017-01-01\nlanguage", "2018-06-01\nlanguage"))]
+        assert steps(life(books, TWO)) == [("2018-01-15", "Gold", "raised"), ("2018-06-01", None, "carried over")]
+        bought = life(books, TWO + "2018-05-01 membership.purchased level=Gold")
+        assert [(day, held) for day, held, _ in steps(bought, "2019-01-01")] == [("2018-01-15", "Gold")]
+
+    @pytest.mark.parametrize(("left", "kept"), [("2019-08-02", False), ("2019-08-02T00:00:00.000001Z", True), ("2019-08-20", True)])
+    def test_with_a_test_window_once_in_it_is_enough(self, left: str, kept: bool) -> None:
+        windowed = COMPETENCIES.replace("renewal: 30 days", "renewal: 30 days\n    test_window: 30 days")
+        written = (
+            PEOPLE
+            + f"2018-01-01 certification.earned person=A code=D1\n2018-09-01 membership.purchased level=Silver\n{left} person.unlinked person=A"
+        )
+        assert tier(life(windowed, written), "2019-09-01") == ("Silver" if kept else None)
+
+    def test_with_a_test_window_one_may_buy_after_it_was_met(self) -> None:
+        windowed = COMPETENCIES.replace("renewal: 30 days", "renewal: 30 days\n    test_window: 30 days")
+        written = (
+            PEOPLE
+            + "2018-01-01 certification.earned person=A code=D1\n2018-02-01 person.unlinked person=A\n{} membership.purchased level=Silver"
+        )
+        assert tier(life(windowed, written.format("2018-03-02")), "2018-03-02") == "Silver"
+        assert tier(life(windowed, written.format("2018-03-04")), "2018-12-01") is None
+
+    @pytest.mark.parametrize(
+        ("met", "kept"), [("2024-02-29", False), ("2024-03-01", True), ("2024-08-31T23:59:59Z", True), ("2024-09-01", False)]
+    )
+    def test_with_test_months_any_instant_of_the_anniversarys_month_and_those_before(self, met: str, kept: bool) -> None:
+        """WIN4: anniversary 2024-08-15: from 1 March to 31 August 2024. It is decided when the month is over."""
+        months = COMPETENCIES.replace("renewal: 30 days", "renewal: 30 days\n    test_months: 6")
+        written = "2023-01-01 certification.earned person=A code=D1\n2023-08-15 person.linked person=A\n2023-08-15 membership.purchased level=Silver\n2023-08-20 person.unlinked person=A\n"
+        brief = plus(parse(met), Span(micros=SECOND // 2))
+        held = life(months, written + f"{met} person.linked person=A\n{text(brief)} person.unlinked person=A")
+        assert tier(held, "2024-08-31T23:59:59.999999Z") == "Silver"
+        assert tier(held, "2024-09-01") == ("Silver" if kept else None)
+
+
+# -- a membership that is lived day by day ---------------------------------------------------------------------------
+
+FIRST = parse("2017-06-01")
+RANKS = (None, "Silver", "Gold")
+SWITCH = parse("2018-07-24")
+_TURNS = (0, 31, 364, 365, 366, 367, 394, 395, 396, 397, 398, 729, 730, 731, 732, 733, 761, 762, 763, 1095, 1096, 1128)
+DAYS = st.one_of(st.integers(0, 1150), st.sampled_from(_TURNS))
+
+
+@dataclass
+class Happened:
+    """What happened, by days since FIRST: links on and off, certificates, purchases, renewals, overrides, one absence."""
+
+    links: dict[str, list[int]]
+    certificates: dict[str, tuple[int, int]]
+    purchases: list[tuple[int, str]]
+    renewals: list[tuple[int, str | None]]
+    overrides: list[tuple[int, int, str]]
+    absence: tuple[int, int] | None
+
+    def events(self) -> list[Sealed]:
+        rows: list[tuple[int, str, dict[str, object]]] = [(0, "partner.enrolled.v1", {"programme": "ms"})]
+        for person, days in self.links.items():
+            rows += [(day, "person.unlinked.v1" if i % 2 else "person.linked.v1", {"person": person}) for i, day in enumerate(days)]
+        for person, (day, until) in self.certificates.items():
+            rows.append((day, "certification.earned.v1", {"person": person, "code": "D1", "valid_until": day_text(FIRST + until * DAY)}))
+        rows += [(day, "membership.purchased.v1", {"level": level}) for day, level in self.purchases]
+        rows += [(day, "membership.renewed.v1", {"level": level}) for day, level in self.renewals]
+        for i, (day, until, level) in enumerate(self.overrides):
+            granted = {"override": f"O-{i}", "tier": level, "until": day_text(FIRST + until * DAY), "reason": "r", "author": "a"}
+            rows.append((day, "override.granted.v1", granted))
+        for day, kind in zip(self.absence or (), ("partner.left.v1", "partner.enrolled.v1"), strict=False):
+            rows.append((day, kind, {"programme": "ms"}))
+        return [sealed(kind, FIRST + day * DAY, place, **data) for place, (day, kind, data) in enumerate(rows, start=1)]
+
+    def met(self, day: int) -> int:
+        """The rank of the performance tier: one person is Silver, two are Gold."""
+        people = sum(
+            sum(at <= day for at in self.links[person]) % 2 == 1 and begin <= day < end
+            for person, (begin, end) in self.certificates.items()
+        )
+        lifted = [RANKS.index(level) for begin, end, level in self.overrides if begin <= day < end]
+        return max([people, *lifted])
+
+
+@dataclass
+class Member:
+    """The naive membership: it sees one day after the other, and nothing of what is to come."""
+
+    credited: int = 0
+    level: int = 0
+    anniversary: Instant | None = None
+    in_grace: bool = False
+    waiting: list[tuple[Instant, int]] = field(default_factory=list)
+
+    def live(self, today: Instant, met: int, bought: list[str], renewed: list[str | None]) -> None:
+        self.waiting += [(today, RANKS.index(level)) for level in bought]
+        if self.anniversary is not None:
+            self._anniversary(self.anniversary, today, met, renewed)
+        if self.anniversary is None and self.waiting and met:
+            self._begin(today, self.waiting[-1][1])
+            self.waiting = []
+        higher = [level for _, level in self.waiting if level > self.level]
+        if self.anniversary is not None and higher and met > self.level:
+            self._begin(today, higher[-1])
+        if self.anniversary is not None and not self.in_grace:
+            self.credited = max(self.credited, min(self.level, met))
+
+    def _begin(self, today: Instant, level: int) -> None:
+        self.level, self.anniversary, self.in_grace = level, plus(today, Span(months=12)), False
+
+    def _anniversary(self, anniversary: Instant, today: Instant, met: int, renewed: list[str | None]) -> None:
+        if today == anniversary:
+            self.credited, self.in_grace = min(self.credited, self.level, met), True
+            if not met:
+                self._end(anniversary)
+        elif self.in_grace and today == anniversary + 31 * DAY:
+            self._end(anniversary)
+        elif self.in_grace and renewed:
+            if renewed[0] is not None:
+                self.level, self.waiting = RANKS.index(renewed[0]), []
+            self.credited = min(self.credited, self.level)
+            self.anniversary, self.in_grace = (today if today < SWITCH else anniversary) + 365 * DAY, False
+
+    def _end(self, anniversary: Instant) -> None:
+        self.credited, self.level, self.anniversary, self.in_grace = 0, 0, None, False
+        self.waiting = [(at, level) for at, level in self.waiting if at >= anniversary]
+
+
+def lived(happened: Happened, days: int) -> list[str | None]:
+    """The credited tier of each day."""
+    member, found = Member(), list[str | None]()
+    left, back = happened.absence or (days, days)
+    for day in range(days):
+        bought = [level for at, level in happened.purchases if at == day]
+        if day == left:
+            member = Member()
+        if left <= day < back:
+            member.waiting += [(FIRST + day * DAY, RANKS.index(level)) for level in bought]
+        else:
+            member.live(FIRST + day * DAY, happened.met(day), bought, [level for at, level in happened.renewals if at == day])
+        found.append(RANKS[member.credited])
+    return found
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> Happened:
+    toggles = st.lists(DAYS, unique=True, max_size=5).map(sorted)
+    spans = st.tuples(DAYS, st.integers(1, 1200)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+    levels = st.sampled_from(("Silver", "Gold"))
+    anchor = draw(st.integers(0, 40))
+    renewals = st.tuples(
+        st.one_of(st.integers(anchor + 360, anchor + 400), st.integers(anchor + 725, anchor + 770), DAYS),
+        st.sampled_from((None, None, "Silver", "Gold")),
+    )
+    return Happened(
+        links={person: [anchor, *[day for day in draw(toggles) if day > anchor]] for person in "AB"},
+        certificates={person: draw(st.one_of(st.just((0, 1500)), spans)) for person in "AB"},
+        purchases=[(anchor, draw(levels)), *draw(st.lists(st.tuples(DAYS, levels), max_size=3))],
+        renewals=draw(st.lists(renewals, max_size=4, unique_by=lambda pair: pair[0])),
+        overrides=draw(st.lists(st.tuples(spans, levels).map(lambda pair: (*pair[0], pair[1])), max_size=1)),
+        absence=draw(st.one_of(st.none(), st.none(), spans)),
+    )
+
+
+_BOOK = book(COMPETENCIES)
+
+
+@examples(200)
+@given(happenings())
+def test_a_membership_lived_day_by_day_is_the_same(happened: Happened) -> None:
+    days = 1300
+    naive, found = lived(happened, days), life(_BOOK, happened.events())
+    whole = found.walked(FIRST + days * DAY)
+    walked = [whole.tier_at(FIRST + day * DAY) for day in range(days)]
+    differing = [(day, day_text(FIRST + day * DAY), naive[day], walked[day]) for day in range(days) if naive[day] != walked[day]]
+    assert not differing, f"{differing[0]}: {happened}"
+
+
+@examples(60)
+@given(happenings(), DAYS)
+def test_what_comes_later_changes_nothing_of_what_was(happened: Happened, day: int) -> None:
+    at, events = FIRST + day * DAY, happened.events()
+    then = [sealed for sealed in events if sealed.event.effective_at <= at]
+    assert life(_BOOK, events).credited_tier(at) == life(_BOOK, then).credited_tier(at), happened
+
+
+class TestReview:
+    def reviewed(self, written: str, rules: str = REVIEWED) -> Life:
+        linked = "2020-01-01 person.linked person=A\n2020-01-01 person.linked person=B\n"
+        return life(rules, linked + written)
+
+    def both(self, since: str, until: str) -> str:
+        return "\n".join(f"{since} certification.earned person={who} code=D valid_until={until}" for who in "AB") + "\n"
+
+    def test_a_checkpoint_raises_and_only_a_checkpoint(self) -> None:
+        raised = self.reviewed(self.both("2020-02-16", "2025-01-01"))
+        assert steps(raised, "2020-06-01") == [("2020-03-15", "Gold", "raised")]
+
+    def test_what_is_there_between_checkpoints_is_never_seen(self) -> None:
+        assert steps(self.reviewed(self.both("2020-02-16", "2020-03-15"))) == []
+        assert steps(self.reviewed(self.both("2020-02-16", "2020-03-15T00:00:00.000001Z")), "2020-06-01") == [
+            ("2020-03-15", "Gold", "raised")
+        ]
+
+    def test_what_was_gained_is_held_for_six_months_to_the_day(self) -> None:
+        """Gained on 15 Feb, lost from 16 Feb: not dropped on 15 Jul (five months); on 15 Jan it is."""
+        held = self.reviewed(self.both("2020-02-01", "2020-02-16"))
+        assert steps(held, "2021-06-01") == [("2020-02-15", "Gold", "raised"), ("2021-01-15", None, "dropped")]
+        assert [c.verdict for c in held.walked(parse("2021-02-01")).checkpoints if c.review] == ["kept", "dropped"]
+        exact = self.reviewed(self.both("2020-01-10", "2020-01-16"))
+        assert steps(exact, "2021-01-01") == [("2020-01-15", "Gold", "raised"), ("2020-07-15", None, "dropped")]
+
+    def test_the_hold_protects_where_the_window_does_not(self) -> None:
+        narrow = REVIEWED.replace("window: 6 checkpoints", "window: 2 checkpoints")
+        held = self.reviewed(self.both("2020-02-01", "2020-02-16"), narrow)
+        assert [c.verdict for c in held.walked(parse("2021-02-01")).checkpoints if c.review] == ["held", "dropped"]
+
+    def test_met_at_one_checkpoint_of_the_window_keeps_it(self) -> None:
+        for until, kept in (("2020-08-15", False), ("2020-08-15T00:00:00.000001Z", True)):
+            found = self.reviewed(self.both("2020-01-02", until))
+            assert tier(found, "2021-01-15") == ("Gold" if kept else None), until
+
+    def test_else_it_drops_to_the_best_that_was_met_in_the_window(self) -> None:
+        best = self.reviewed(
+            self.both("2020-01-02", "2020-08-01") + "2020-10-10 certification.earned person=A code=E valid_until=2020-10-20"
+        )
+        assert steps(best, "2021-02-01")[-1] == ("2021-01-15", "Silver", "dropped")
+
+    def test_without_the_required_a_review_credits_nothing_even_in_the_hold(self) -> None:
+        required = REVIEWED.replace("hold: 6 months", "hold: 6 months, required: people")
+        required = required.replace("Gold: [people >= 2]", "Gold: [people >= 1, certificates >= 4]").replace(
+            "tiers:", "  certificates: {count: all, of: certificate}\ntiers:"
+        )
+        written = self.both("2020-02-01", "2020-07-15") + self.both("2020-02-01", "2020-07-15").replace("code=D", "code=E")
+        lost = self.reviewed(written, required)
+        assert steps(lost, "2020-08-01") == [("2020-02-15", "Gold", "raised"), ("2020-07-15", None, "required")]
+        kept = self.reviewed(written + "2020-03-01 certification.earned person=A code=F", required)
+        assert tier(kept, "2020-07-15") == "Gold", "Gold's other requirement is not the required one"
+
+    @pytest.mark.parametrize(("carry", "after"), [("", None), (", carry: {Gold: Silver}", "Silver"), (", carry: {Gold: none}", None)])
+    def test_the_tiers_of_the_book_before_are_carried(self, carry: str, after: str | None) -> None:
+        second = REVIEWED.replace("rv/first", "rv/second").replace("effective: 2020-01-01", "effective: 2020-05-01")
+        second = second.replace("  Gold: [people >= 2]\n", "").replace("hold: 6 months", f"hold: 6 months{carry}")
+        found = life(
+            [book(REVIEWED), book(second)],
+            "2020-01-01 person.linked person=A\n2020-01-01 person.linked person=B\n" + self.both("2020-02-01", "2030-01-01"),
+        )
+        assert tier(found, "2020-04-30") == "Gold"
+        assert tier(found, "2020-05-01") == after
+        assert tier(found, "2020-05-15") == "Silver"
+
+    def test_a_tier_that_both_books_know_stays_and_each_review_is_judged_by_its_own_book(self) -> None:
+        harder = (
+            REVIEWED.replace("rv/first", "rv/second")
+            .replace("effective: 2020-01-01", "effective: 2020-05-01")
+            .replace("people >= 2", "people >= 3")
+        )
+        found = life(
+            [book(REVIEWED), book(harder)],
+            "2020-01-01 person.linked person=A\n2020-01-01 person.linked person=B\n" + self.both("2020-01-02", "2030-01-01"),
+        )
+        assert tier(found, "2020-07-15") == "Gold", "met at the checkpoints of the first book"
+        assert tier(found, "2021-01-15") == "Silver"
+
+    def test_who_leaves_holds_nothing_and_begins_anew_on_return(self) -> None:
+        stay = "2020-01-01 partner.enrolled programme=rv\n{} partner.left programme=rv\n2020-06-01 partner.enrolled programme=rv\n"
+        written = stay.format("2020-03-20") + self.both("2020-02-01", "2030-01-01")
+        assert steps(self.reviewed(written), "2020-12-01") == [
+            ("2020-02-15", "Gold", "raised"), ("2020-03-20", None, "left"), ("2020-06-15", "Gold", "raised"),
+        ]  # fmt: skip
+        at_checkpoint = self.reviewed(stay.format("2020-02-15") + self.both("2020-02-01", "2030-01-01"))
+        assert steps(at_checkpoint, "2020-12-01") == [("2020-06-15", "Gold", "raised")]
+
+
+class TestContinuous:
+    RULES = REVIEWED.replace(
+        "{review: {checkpoints: day 15, reviews: [01-15, 07-15], window: 6 checkpoints, hold: 6 months}}", "{continuous: {}}"
+    )
+
+    def test_the_credited_tier_is_the_performance_tier_at_every_instant(self) -> None:
+        found = life(self.RULES, TWO + "2018-05-05T12:00:00Z person.unlinked person=A\n2018-06-01 person.unlinked person=B")
+        assert steps(found) == [
+            ("2018-01-01", "Gold", "performance"),
+            ("2018-05-05T12:00:00Z", "Silver", "performance"),
+            ("2018-06-01", None, "performance"),
+        ]
+
+    def test_who_leaves_holds_nothing_until_the_return(self) -> None:
+        found = life(self.RULES, TWO + "2018-01-01 partner.enrolled\n2018-02-01 partner.left\n2018-03-01 partner.enrolled")
+        assert steps(found) == [("2018-01-01", "Gold", "performance"), ("2018-02-01", None, "left"), ("2018-03-01", "Gold", "performance")]
+
+    def test_from_a_review_to_continuous_at_the_border(self) -> None:
+        books = [
+            book(REVIEWED),
+            book(self.RULES.replace("rv/first", "rv/second").replace("effective: 2020-01-01", "effective: 2020-05-01")),
+        ]
+        assert steps(life(books, TWO.replace("2018-01-01", "2020-04-20"))) == [("2020-05-01", "Gold", "performance")]
