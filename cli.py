@@ -26,18 +26,19 @@ from consumers.relay import Relay
 from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
-from ledger.errors import LedgerError, Refusal, RulebookError
-from ledger.events.envelope import event
+from ledger.errors import LedgerError, Refusal, Refused, RulebookError
+from ledger.events.envelope import decode, event
 from ledger.history import History
-from ledger.instants import DAY, Instant, day_text, text
+from ledger.instants import DAY, Instant, day_text, text, to_datetime
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
 from ledger.projections import dashboard as boards
 from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
-from ledger.rules import golden, lint
+from ledger.rules import golden, lint, scaffold
 from ledger.rules.answers import AwardStanding, Cause, Standing, TierProgress
+from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.settings import Settings, collect_seldom
 
@@ -321,8 +322,8 @@ def reverse(settings: Settings, position: int, reason: str, author: str) -> None
     _record_one(settings, made, f"{source} {identity} reversed")
 
 
-def _record_one(settings: Settings, made: Any, done: str) -> None:
-    with _open(settings) as ledger:
+def _record_one(settings: Settings, made: Any, done: str, *, create: bool = False) -> None:
+    with _open(settings, create=create) as ledger:
         (receipt,) = ledger.intake.record([made])
         if not isinstance(receipt, Accepted | Duplicate):
             out.say(f"points: refused: {receipt.refusal}")
@@ -432,7 +433,8 @@ def _cause(cause: Cause | None, answer: Standing) -> str:
     fails = f"fails first, on {out.when(cause.at)}" if cause.at > at else "fails" if cause.at == at else f"fails since {out.when(cause.at)}"
     short = f", {out.number(cause.missing)} short of {out.number(cause.threshold)}" if cause.threshold is not None else ""
     lots = "".join(
-        f"\n                    {out.number(lot.value)} of {lot.about} (position {lot.position}) ends {out.when(lot.until)}"
+        f"\n                    {out.number(lot.value)} of {lot.about} (position {lot.position})"
+        f" {'ends' if lot.until > at else 'ended'} {out.when(lot.until)}"
         for lot in cause.lots[:5]
     )
     more = f"\n                    and {len(cause.lots) - 5} more" if len(cause.lots) > 5 else ""
@@ -661,6 +663,40 @@ def _show_team(ledger: Ledger, found: boards.Team, form: str) -> None:
     out.rows(("kind", "who", "role", "certificates", "does", "e-mail"), lines, form, title="team")
 
 
+@main.command()
+@click.argument("partner")
+@click.argument("file", type=click.File("rb"))
+@click.option("--goal", help="A tier to measure progress against.")
+@asked
+def simulate(partner: str, file: Any, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER's standing would be with the events of FILE, CloudEvents a line each (- for stdin). Nothing is recorded."""
+    supposed = []
+    for number, line in enumerate(file, start=1):
+        made = decode(line) if line.strip() else None
+        if isinstance(made, Refusal):
+            raise Refused(replace(made, reason=f"line {number}: {made.reason}"))
+        if made is not None:
+            supposed.append(made)
+    before, after = questions.simulate(partner, moment, supposed, goal=goal)
+    if form != "table":
+        out.emit({"before": before, "after": after}, form)
+        return
+    _show_basis(ledger, before)
+    out.line(f"supposed: {len(supposed)} events")
+    names = [name for name in after.values if before.values.get(name) != after.values[name]]
+    lines: list[tuple[Any, ...]] = [
+        ("credited", before.credited or "none", after.credited or "none"),
+        ("performance", before.performance or "none", after.performance or "none"),
+        ("at risk", before.at_risk is not None, after.at_risk is not None),
+        ("tier lost at", *[out.when(each.tier_lost_at.at) if each.tier_lost_at else "never" for each in (before, after)]),
+        *[(f"{b.award} {what}", getattr(b, what) or "none", getattr(a, what) or "none")
+          for b, a in zip(before.awards, after.awards, strict=True) for what in ("credited", "performance", "status")
+          if getattr(b, what) != getattr(a, what)],
+        *[(name, before.values.get(name), after.values[name]) for name in names],
+    ]  # fmt: skip
+    out.table(("", "as it is", "as it would be"), lines)
+
+
 # -- many partners -----------------------------------------------------------------------------------------------------
 
 
@@ -782,6 +818,58 @@ def _with(library: Library, drafts: list[books.Book]) -> Library:
     return Library(books=[*(book for book in library.books() if book.name not in named), *drafts]) if drafts else library
 
 
+@rules.command("diff")
+@click.argument("old")
+@click.argument("new")
+@output
+@click.pass_obj
+def rules_diff(settings: Settings, old: str, new: str, form: str) -> None:
+    """What a rulebook says that another does not, in words. OLD and NEW are names or files. Exits 1 if they differ."""
+    library = _library(settings)
+    found = difference(_book(library, old), _book(library, new))
+    out.rows(("part", "what"), [(each.part, each.what) for each in found], form, found)
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _book(library: Library, name: str) -> books.Book:
+    """A rulebook by its name, or in a file."""
+    path = Path(name)
+    return books.load(path.read_text("utf-8"), name=path.name) if path.is_file() else library.book(name)
+
+
+@rules.command("impact")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@output
+@click.pass_obj
+def rules_impact(settings: Settings, file: Path, form: str) -> None:
+    """Whose credited tier would change, and from when, if the rulebook in FILE were published. Nothing is recorded."""
+    book = books.load(file.read_text("utf-8"), name=file.name)
+    with _open(settings) as ledger:
+        ledger.catch_up()
+        with _bar("asking every partner") as step:
+            total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
+            found = list(ledger.questions().impact(book, Moment(), lambda _: step(next(done), total)))
+        lines = [(_name(ledger, "partner", i.partner), i.award, out.when(i.at), i.before or "none", i.after or "none") for i in found]
+        out.rows(("partner", "award", "from", "credited", "would be"), lines, form, found)
+        out.say(f"{len({i.partner for i in found})} of {total} partners would be credited differently by {book.name}")
+
+
+@rules.command("new")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--programme", required=True, help="The programme that it is for.")
+def rules_new(file: Path, programme: str) -> None:
+    """Begin a rulebook in FILE, with golden cases beside it: both pass as they are, and are there to be changed."""
+    cases = file.with_name(f"{file.stem}-cases.yaml")
+    for path in (file, cases):
+        if path.exists():
+            raise click.BadParameter(f"{path} is there already")
+    year = to_datetime(utc_now()).year
+    file.write_text(scaffold.rulebook(programme, year), "utf-8")
+    cases.write_text(scaffold.cases(programme, year), "utf-8")
+    out.say(f"{file} and {cases} written; go on with: points rules test {cases} --book {file}")
+
+
 @rules.command("publish")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--author", required=True)
@@ -809,7 +897,7 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
         "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}", source="points/rules", book=book.name,
         programme=book.programme, effective=day_text(book.effective)[:10], hash=book.hash, text=written, author=author,
     )  # fmt: skip
-    _record_one(Settings(**settings.model_dump()), made, f"{book.name} published, hash {book.hash}")
+    _record_one(settings, made, f"{book.name} published, hash {book.hash}", create=True)
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------

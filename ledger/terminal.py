@@ -136,9 +136,10 @@ def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
 
 
 def _written(cell: Any) -> str:
-    """For programs: numbers exactly, ids without names."""
+    """For programs: numbers as decimals, where they are none to six places (JSON has the fraction); ids without names."""
     if isinstance(cell, Fraction):
-        return exact(cell)
+        written = exact(cell)
+        return written if "/" not in written else exact(Fraction(round(cell * 1_000_000), 1_000_000))
     return cell.id if isinstance(cell, Named) else _shown(cell)
 
 

@@ -226,3 +226,45 @@ def test_a_ledger_without_events_has_no_difference(tmp_path: Path, first: str) -
     assert points(path, "record", input="garbage").exit_code == 1
     assert points(path, first).exit_code == 0
     assert points(path, "verify").exit_code == 0
+
+
+def test_a_new_rulebook_passes_as_it_is_and_can_be_changed_tried_and_published(tmp_path: Path) -> None:
+    book, cases, ledger = tmp_path / "acme.yaml", tmp_path / "acme-cases.yaml", tmp_path / "x.db"
+    assert points(ledger, "rules", "new", str(book), "--programme", "acme").exit_code == 0
+    assert points(ledger, "rules", "lint", str(book)).exit_code == 0
+    assert points(ledger, "rules", "test", str(cases), "--book", str(book)).exit_code == 0
+    assert points(ledger, "rules", "publish", str(book), "--author", "me", "--golden", str(cases)).exit_code == 0
+    assert points(ledger, "rules", "new", str(book), "--programme", "acme").exit_code == 2
+    name = next(line.removeprefix("book: ") for line in book.read_text().splitlines() if line.startswith("book: "))
+    assert points(ledger, "rules", "diff", name, str(book)).exit_code == 0
+    book.write_text(book.read_text().replace("sold >= 10]", "sold >= 20]"))
+    told = points(ledger, "rules", "diff", name, str(book))
+    assert told.exit_code == 1 and "sold >= 10 (assumed) becomes >= 20 (assumed)" in told.stdout
+
+
+def test_what_if_shows_both_and_records_nothing(tmp_path: Path) -> None:
+    ledger, file = tmp_path / "x.db", tmp_path / "supposed.jsonl"
+    told = {"specversion": "1.0", "source": "test", "subject": "A", "time": "2026-01-05T00:00:00Z"}
+    enrolled = {**told, "id": "1", "type": "partner.enrolled.v1", "data": {"programme": "hubspot", "country": "US"}}
+    sale = {**told, "id": "2", "type": "points.sold.v1", "data": {"client": "C", "line": "crm", "amount": "1000", "currency": "USD"}}
+    file.write_text(json.dumps(enrolled))
+    assert points(ledger, "record", str(file)).exit_code == 0
+    file.write_text(json.dumps(sale))
+    found = json.loads(points(ledger, "simulate", "A", str(file), "--as-of", "2026-02-01", "-o", "json").stdout)
+    assert (found["before"]["values"]["sold"], found["after"]["values"]["sold"]) == ("0", "50")
+    assert json.loads(points(ledger, "standing", "A", "--as-of", "2026-02-01", "-o", "json").stdout)["values"]["sold"] == "0"
+    file.write_text("garbage")
+    refused = points(ledger, "simulate", "A", str(file))
+    assert refused.exit_code == 1 and "line 1" in refused.stderr
+
+
+def test_csv_is_for_programs(tmp_path: Path) -> None:
+    ledger = tmp_path / "x.db"
+    file = tmp_path / "e.jsonl"
+    told = {"specversion": "1.0", "source": "test", "subject": "A", "time": "2025-08-05T00:00:00Z"}
+    data = {"client": "C", "line": "crm", "amount": "1000000", "currency": "EUR"}
+    file.write_text(json.dumps({**told, "id": "2", "type": "points.sold.v1", "data": data}))
+    assert points(ledger, "record", str(file)).exit_code == 0
+    rows = points(ledger, "ranking", "--as-of", "2025-09-01", "-o", "csv").stdout.splitlines()
+    assert rows[0].startswith("place,partner,score") and rows[1].startswith("1,A,56818.181818,")
+    assert "values.sold,625000/11" in points(ledger, "standing", "A", "--as-of", "2025-09-01", "-o", "csv").stdout

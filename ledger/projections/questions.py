@@ -217,12 +217,11 @@ class Questions:
     def simulate(self, partner: str, moment: Moment, events: Sequence[Event], *, goal: str | None = None) -> tuple[Standing, Standing]:
         """The standing as it is, and as it would be if these events were recorded now. Nothing is recorded."""
         whole = self.life(partner, replace(moment, award=None))
-        now, known_at = self._clock(), self.position(moment)
-        version = whole.events[-1].version
+        at, known_at = self.as_of(moment), self.position(moment)
+        now, version = self._clock(), whole.events[-1].version
         supposed = [
             Sealed(known_at + n, f"partner/{partner}", version + n, now, b"", b"", event) for n, event in enumerate(events, start=1)
         ]
-        at = self.as_of(moment)
         answers = []
         for each in (whole, Life([*whole.events, *supposed], whole.force)):
             life = self._of(each.foresee(now) if at > now else each, moment)
