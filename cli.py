@@ -28,8 +28,9 @@ from ledger import terminal as out
 from ledger.directory import Directory
 from ledger.errors import LedgerError, Refusal, Refused, RulebookError
 from ledger.events.envelope import decode, event
+from ledger.guards import Associations
 from ledger.history import History
-from ledger.instants import DAY, Instant, day_text, text, to_datetime
+from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
 from ledger.projections import dashboard as boards
@@ -53,7 +54,9 @@ class Ledger:
         self.settings = settings
         self.clock = clock
         self.log = Log(settings.path, create=create)
-        self.intake = Intake(self.log, clock)
+        since = settings.associations_from
+        limits = None if since is None else Associations(day_start(since), settings.associations_at_most)
+        self.intake = Intake(self.log, clock, limits)
         self.history = History(self.log)
         self.store = Store(settings.read_path)
         self.directory = Directory(settings.directory_path)

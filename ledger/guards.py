@@ -11,7 +11,7 @@ An input is judged in this order, and the first refusal is its answer, so that t
    `loss_target`;
 5. what stands before it: `override_exists`, `override_not_found`, `override_ended`, `override_not_over`;
    `reversal_not_found`, `reversal_of_reversal`, `reversal_elsewhere`, `reversed_before`; `lot_not_found`, `lot_elsewhere`, `lot_not_a_lot`,
-   `lot_reversed`.
+   `lot_reversed`; `association_too_soon`, `associations_used_up` where the ledger limits how often a person moves.
 
 The guards know nothing of rulebooks: a currency without a row in some book is a fact all the same.
 """
@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from typing import NamedTuple
 
 from ledger.errors import Refusal
 from ledger.events.envelope import Event
-from ledger.instants import Instant, parse, text
+from ledger.instants import Instant, Span, parse, plus, text
 from ledger.streams import LEDGER, Past, needs_subject, partner_stream
 
 EFFECTIVE_FIRST: Instant = parse("1990-01-01")
@@ -154,6 +155,41 @@ def recorded_time(event: Event, *, migrate: bool, last: Instant, now: Instant) -
     if at > now:
         return Refusal("recorded_time_ahead", f"{text(at)} is still to come", "check the clock of its source", "recordedtime")
     return None
+
+
+class Associations(NamedTuple):
+    """How often a person may move from partner to partner: so many links within a span, and a rest after each. From `since` on."""
+
+    since: Instant
+    at_most: int = 3
+    within: Span = Span(months=12)
+    rest: Span = Span(days=30)
+
+
+def association(event: Event, past: Past, limits: Associations) -> Refusal | None:
+    """A link to another partner; `past` is that of the person. A refusal names the first instant at which it would be taken."""
+    at = event.effective_at
+    if at < limits.since:
+        return None
+    links = [link for link in past.events if link.kind == "person.linked.v1" and link.effective_at <= at]
+    links.sort(key=lambda link: link.effective_at)
+    if not links or links[-1].subject == event.subject:
+        return None
+    begun = links[-1].effective_at
+    if at < plus(begun, limits.rest):
+        return _wait(
+            event, "association_too_soon", f"{event.data.person} was linked on {text(begun)}, and a link rests for {limits.rest}",
+            plus(begun, limits.rest),
+        )  # fmt: skip
+    recent = [link.effective_at for link in links if plus(link.effective_at, limits.within) > at]
+    if len(recent) < limits.at_most:
+        return None
+    said = f"{event.data.person} was linked {len(recent)} times within {limits.within}"
+    return _wait(event, "associations_used_up", said, plus(recent[-limits.at_most], limits.within))
+
+
+def _wait(event: Event, code: str, said: str, until: Instant) -> Refusal:
+    return Refusal(code, said, f"possible from {text(until)}", "time")
 
 
 def granting(event: Event, past: Past) -> Refusal | None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from ledger import guards, streams
 from ledger.errors import LedgerError, Refusal
 from ledger.events.envelope import Event, decode
+from ledger.guards import Associations
 from ledger.instants import Instant
 from ledger.log import Entry, Log, Taken, Writing
 from ledger.streams import Copy, Key, Past
@@ -68,9 +69,10 @@ def utc_now() -> Instant:
 class Intake:
     """The one door into a log. Safe to use from several processes; one `Intake` belongs to one thread at a time."""
 
-    def __init__(self, log: Log, clock: Clock = utc_now) -> None:
+    def __init__(self, log: Log, clock: Clock = utc_now, associations: Associations | None = None) -> None:
         self._log = log
         self._clock = clock
+        self._associations = associations
         self._pasts: dict[str, Past] = {}
         self._pasts_at = -1
         self._repeats = False
@@ -127,7 +129,8 @@ class Intake:
 
     def _batch(self, writing: Writing, *, migrate: bool, look_up: bool) -> _Batch:
         now = self._clock()
-        return _Batch(self._log, writing, self._pasts, now, migrate=migrate, look_up=look_up)
+        associations = None if migrate else self._associations  # former history is as it was
+        return _Batch(self._log, writing, self._pasts, now, associations, migrate=migrate, look_up=look_up)
 
     def _migrated_so_far(self, head: int) -> bool:
         while head and (event := self._log.get(head).event).source == streams.LEDGER:
@@ -148,8 +151,12 @@ def _read_next(batches: Iterator[Iterable[Input]]) -> list[Event | Refusal] | No
 class _Batch:
     """One batch under the lock of the log: judged in order, each input seeing those before it, then appended at once."""
 
-    def __init__(self, log: Log, writing: Writing, pasts: dict[str, Past], now: Instant, *, migrate: bool, look_up: bool) -> None:
+    def __init__(
+        self, log: Log, writing: Writing, pasts: dict[str, Past], now: Instant, associations: Associations | None, *,
+        migrate: bool, look_up: bool,
+    ) -> None:  # fmt: skip
         self._log = log
+        self._associations = associations
         self._writing = writing
         self._pasts = pasts
         self._now = now
@@ -249,6 +256,8 @@ class _Batch:
                 return guards.granting(event, self._past(streams.home(event)))
             case "override.revoked.v1" | "override.lapsed.v1":
                 return guards.ending(event, self._past(streams.home(event)))
+            case "person.linked.v1" if self._associations is not None:
+                return guards.association(event, self._past(f"person/{event.data.person}"), self._associations)
             case "points.lost.v1" if event.data.lot is not None:
                 lot = self._event((event.data.lot.source, event.data.lot.id))
                 return guards.loss(event, lot, self._past(streams.home(event)))

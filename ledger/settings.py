@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from datetime import date
 from pathlib import Path
 
 from pydantic import Field
@@ -17,6 +18,10 @@ class Settings(BaseSettings):
     path: Path = Path("ledger.db")
     batch_size: int = Field(default=1000, ge=1, le=20_000)
     zone: str = "UTC"
+    associations_from: date | None = None
+    """From this day a person may move to another partner `associations_at_most` times in twelve months, 30 days apart; None: no limit."""
+
+    associations_at_most: int = Field(default=3, ge=1)
 
     @property
     def read_path(self) -> Path:

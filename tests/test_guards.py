@@ -11,6 +11,8 @@ import pytest
 
 from ledger import guards
 from ledger.events.envelope import Event, cloudevent, decode, event
+from ledger.guards import Associations
+from ledger.instants import parse
 from ledger.intake import Intake, Refused
 from ledger.log import Log
 
@@ -214,3 +216,38 @@ def test_a_loss_names_a_lot_of_this_partner_that_stands(door: Door) -> None:
         lost("s", "l4"),
         make("points.lost", id="all", client="C"),
     ) == ["lot_not_found", "accepted", "accepted", "lot_not_a_lot", "lot_elsewhere", "accepted", "accepted", "lot_reversed", "accepted"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    with Log(tmp_path / "associations.db") as log:
+        yield log
+
+
+class TestAssociations:
+    """Three links in twelve months, thirty days apart, from 2021 on; a refusal names the next possible instant."""
+
+    LIMITS = Associations(parse("2021-01-01"))
+
+    def link(self, log: Log, at: str, partner: str, *, migrate: bool = False) -> str:
+        told = {"recordedtime": "2022-06-01T00:00:00Z"} if migrate else {}
+        made = event("person.linked.v1", subject=partner, effective_at=at, id=f"{at} {partner}", source="hr", person="H-1", **told)
+        (receipt,) = Intake(log, lambda: parse("2022-07-01"), self.LIMITS).record([made], migrate=migrate)
+        return f"{receipt.refusal.code} {receipt.refusal.hint}" if isinstance(receipt, Refused) else "taken"
+
+    def test_a_link_rests_for_thirty_days(self, log: Log) -> None:
+        found = [self.link(log, at, partner) for at, partner in (("2021-03-01", "A"), ("2021-03-30", "B"), ("2021-03-31", "B"))]
+        assert found == ["taken", "association_too_soon possible from 2021-03-31T00:00:00Z", "taken"]
+
+    def test_the_fourth_within_twelve_months_waits_for_the_first_to_be_a_year_old(self, log: Log) -> None:
+        taken = [("2021-02-01", "A"), ("2021-04-01", "B"), ("2021-06-01", "A")]
+        assert [self.link(log, *each) for each in taken] == ["taken"] * 3
+        assert self.link(log, "2022-01-31", "C") == "associations_used_up possible from 2022-02-01T00:00:00Z"
+        assert self.link(log, "2022-02-01", "C") == "taken"
+
+    def test_the_same_partner_again_is_no_move_and_before_the_day_all_is_allowed(self, log: Log) -> None:
+        for at, partner in (("2020-12-01", "A"), ("2020-12-02", "B"), ("2020-12-03", "A"), ("2020-12-04", "B"), ("2021-01-02", "B")):
+            assert self.link(log, at, partner) == "taken"
+
+    def test_a_migration_is_as_it_was(self, log: Log) -> None:
+        assert [self.link(log, at, partner, migrate=True) for at, partner in (("2021-03-01", "A"), ("2021-03-02", "B"))] == ["taken"] * 2
