@@ -120,9 +120,9 @@ def _absences(facts: Facts, programme: str) -> list[tuple[Instant, Instant]]:
     """When a partner that had enrolled has left: it holds no tier then."""
     stays = [fact for fact in facts.of("enrolment") if fact.data.programme in (None, programme)]
     absences = []
-    for fact in stays:
+    for i, fact in enumerate(stays, start=1):
         if fact.end < FOREVER:
-            back = min((other.start for other in stays if other.start >= fact.end), default=FOREVER)
+            back = min((other.start for other in stays[i:] if other.start >= fact.end), default=FOREVER)
             absences.append((fact.end, back))
     return sorted(absences)
 

@@ -289,6 +289,10 @@ class TestMembership:
         again = life(COMPETENCIES, left + "2019-03-01 membership.purchased level=Silver")
         assert steps(again, "2020-01-01")[-1] == ("2019-03-01", "Silver", "active")
 
+    def test_who_leaves_at_the_instant_of_joining_has_left(self) -> None:
+        written = TWO + "2018-02-01 partner.enrolled\n2018-02-01 partner.left\n2018-03-01 membership.purchased level=Gold"
+        assert steps(life(COMPETENCIES, written)) == []
+
     def test_leaving_another_programme_does_not(self) -> None:
         written = (
             TWO
