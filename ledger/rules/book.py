@@ -52,6 +52,8 @@ class Presence:
     ifs: tuple[Gate, ...] = ()
     hold: bool = False
     until: str | None = None
+    to_day: int | None = None
+    """It counts to 00:00 of this day of the next month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,7 +480,7 @@ def _derived(name: str, node: Node) -> Derived:
     )  # fmt: skip
 
 
-_PRESENCE = ("of", "where", "for", "after", "while", "if", "hold", "until")
+_PRESENCE = ("of", "where", "for", "to", "after", "while", "if", "hold", "until")
 
 
 class _Measures:
@@ -581,7 +583,18 @@ def _presence(node: Node) -> Presence:
         ifs=_gates(node.get("if")),
         hold=_flag(hold),
         until=until.scalar() if until else None,
+        to_day=_to_day(node.get("to"), node.get("for")),
     )
+
+
+def _to_day(node: Node | None, lasting: Node | None) -> int | None:
+    if node is None:
+        return None
+    day = node.scalar().removeprefix("day ")
+    if lasting is not None or not node.scalar().startswith("day ") or not day.isdecimal() or not 1 <= int(day) <= 28:
+        node.problem("bad_span", "'to' is 'day 1' to 'day 28' of the next month, and stands in place of 'for'")
+        return None
+    return int(day)
 
 
 def _gates(node: Node | None) -> tuple[Gate, ...]:

@@ -61,7 +61,8 @@ class Compiled:
         whiles, ifs = (tuple([self._sign_gate(gate) for gate in gates]) for gates in (presence.whiles, presence.ifs))
         until = self.derived_signature(presence.until) if presence.until else ()
         return (
-            presence.of, self._sign_expression(presence.where), presence.span, presence.after, whiles, ifs, presence.hold, until,
+            presence.of, self._sign_expression(presence.where), presence.span, presence.to_day, presence.after, whiles, ifs,
+            presence.hold, until,
         )  # fmt: skip
 
     def _sign_gate(self, gate: Gate) -> Signature:

@@ -118,7 +118,8 @@ def _measure(measure: Measure) -> Words:
 
 def _presence(presence: Presence) -> dict[str, str]:
     words = {
-        "for": _span(presence.span), "after": _span(presence.after), "until": presence.until or "", "hold": "yes" if presence.hold else "",
+        "for": _span(presence.span), "to": f"day {presence.to_day} of the next month" if presence.to_day else "",
+        "after": _span(presence.after), "until": presence.until or "", "hold": "yes" if presence.hold else "",
         "while": " and ".join(map(_gate, presence.whiles)), "if": " and ".join(map(_gate, presence.ifs)),
     }  # fmt: skip
     return words | _expressions(where=presence.where)

@@ -101,6 +101,7 @@ FACTS: dict[str, FactKind] = {
         _kind("enrolment", "programme", programme=TEXT),
         _kind("partner", "", country=TEXT, market=TEXT, segment=TEXT),
         _kind("link", "person", person=TEXT, role=TEXT),
+        _kind("leaver", "person", person=TEXT),
         _kind("client", "client", client=TEXT, country=TEXT, segment=TEXT, association=TEXT),
         _kind("assignment", "client person", client=TEXT, person=TEXT),
         _kind("account_user", "client person", client=TEXT, person=TEXT),
@@ -271,6 +272,22 @@ def _left(facts: Facts, sealed: Sealed) -> None:
     facts.close_all("enrolment", sealed, lambda fact: programme in (None, fact.key[0]))
 
 
+def _linked(facts: Facts, sealed: Sealed) -> None:
+    facts.open("link", (sealed.event.data.person,), sealed)
+    facts.close("leaver", (sealed.event.data.person,), sealed)
+
+
+def _unlinked(facts: Facts, sealed: Sealed) -> None:
+    facts.close("link", (sealed.event.data.person,), sealed)
+    facts.close("leaver", (sealed.event.data.person,), sealed)
+
+
+def _person_left(facts: Facts, sealed: Sealed) -> None:
+    """The link ends; some programmes count who has left for some time, until linked anew."""
+    facts.close("link", (sealed.event.data.person,), sealed)
+    facts.open("leaver", (sealed.event.data.person,), sealed)
+
+
 def _assigned(facts: Facts, sealed: Sealed) -> None:
     data = sealed.event.data
     facts.merge("client", (data.client,), sealed, ("client", "country", "segment", "association"))
@@ -363,9 +380,9 @@ _STEPS: dict[str, Callable[[Facts, Sealed], None]] = {
     "partner.enrolled.v1": _enrolled,
     "partner.changed.v1": _partner,
     "partner.left.v1": _left,
-    "person.linked.v1": _opening("link", "person"),
-    "person.unlinked.v1": _closing("link", "person"),
-    "person.left.v1": _closing("link", "person"),
+    "person.linked.v1": _linked,
+    "person.unlinked.v1": _unlinked,
+    "person.left.v1": _person_left,
     "client.assigned.v1": _assigned,
     "client.changed.v1": _client_changed,
     "client.released.v1": _released,

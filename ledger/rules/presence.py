@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from ledger.errors import Unpriced
-from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, text
+from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, text, to_datetime, wall
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
 from ledger.rules.compiled import FACTORS_MAX, Signature, Worth, compiled, condition, key_of
 from ledger.rules.expressions import Expression
@@ -146,6 +146,8 @@ class Reading:
             stays = [(fact, plus(fact.start, after, zone), plus(fact.end, after, zone)) for fact in facts]
         else:
             stays = [(fact, fact.start, fact.end) for fact in facts]
+        if presence.to_day is not None:
+            return [(fact, start, min(end, _day_of_next_month(start, presence.to_day, zone))) for fact, start, end in stays]
         if presence.span is None:
             return stays
         span = _sum(after, presence.span)
@@ -426,6 +428,11 @@ class FactScope:
 
 def _place(fact: Fact) -> tuple[Instant, int]:
     return fact.start, fact.event.position
+
+
+def _day_of_next_month(at: Instant, day: int, zone: str) -> Instant:
+    when = to_datetime(at, zone)
+    return wall(zone, when.year + when.month // 12, when.month % 12 + 1, day)
 
 
 def _sum(after: Span | None, span: Span) -> Span:
