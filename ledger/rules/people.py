@@ -9,11 +9,12 @@ of predicates is held by as many members as it asks for, taken together.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from itertools import combinations
 
-from ledger.rules.expressions import ExpressionError, Scope
+from ledger.rules.expressions import Expression, ExpressionError, Scope
 from ledger.rules.reasons import Reason, Value
 
 HELD = "n"
@@ -116,3 +117,33 @@ class Held:
 
 
 _: type[Scope] = Held
+
+
+@lru_cache(maxsize=10_000)
+def holder(holds: Expression) -> Callable[[Container[str]], bool]:
+    """A predicate as a function of the codes that one holds: our own text, with codes handed over by reference."""
+    env: dict[str, object] = {}
+    made: Callable[[Container[str]], bool] = eval(f"lambda codes: {_written(holds.tree, env)}", env)
+    return made
+
+
+def _written(tree: ast.expr, env: dict[str, object]) -> str:
+    match tree:
+        case ast.BoolOp(op=op, values=values):
+            return f"({(' and ' if isinstance(op, ast.And) else ' or ').join([_written(value, env) for value in values])})"
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return f"(not {_written(operand, env)})"
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return f"({_written(left, env)} {_SIGNS[type(op)]} {_written(right, env)})"
+        case ast.Subscript(slice=ast.Tuple(elts=codes)):
+            names = []
+            for code in dict.fromkeys(code.value for code in codes if isinstance(code, ast.Constant)):
+                names.append(f"c{len(env)}")
+                env[names[-1]] = code
+            return f"({' + '.join(f'({name} in codes)' for name in names)})"
+        case ast.Constant(value=int() as number):
+            return str(number)
+    raise AssertionError(ast.unparse(tree))
+
+
+_SIGNS: dict[type[ast.cmpop], str] = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}

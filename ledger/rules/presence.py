@@ -68,11 +68,28 @@ class Reading:
         """The stays that reach into [since, until); what lies outside is not priced."""
         known = self._within.get((measure.name, since, until))
         if known is None:
+            if measure.codes:
+                held = self._by_code(measure)
+                found = [present for code in sorted(measure.codes) for present in held.get(code, ())]
+                known = self._within[measure.name, since, until] = [p for p in found if p.end > since and p.start < until]
+                return known
             stays = [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until]
             known = self._within[measure.name, since, until] = self._priced(measure, stays)
             if measure.aggregate == "sum":
                 known += self._stated_points(measure)
         return known
+
+    def _by_code(self, measure: Measure) -> dict[str, list[Present]]:
+        """What members hold, by code: the same for all predicates of a group."""
+
+        def find() -> dict[str, list[Present]]:
+            by_code: dict[str, list[Present]] = {}
+            for present in self._priced(measure, self.stays(measure.presence)):
+                by_code.setdefault(present.key[-1] or "", []).append(present)
+            return by_code
+
+        found: dict[str, list[Present]] = self._shared("codes", (*self.compiled.signature(measure.presence), measure.key), find)
+        return found
 
     def _stated_points(self, measure: Measure) -> Iterator[Present]:
         """Points stated outright: adjustments count for the measure's span or until they say, overrides while they last."""
@@ -228,8 +245,6 @@ class Reading:
     def _priced(self, measure: Measure, stays: list[Stay]) -> list[Present]:
         """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
         key = key_of(measure.key)
-        if measure.codes:
-            stays = [stay for stay in stays if key(stay[0].data)[-1] in measure.codes]
         if measure.value is None:
             return [Present(fact, start, end, ONE, key(fact.data)) for fact, start, end in stays]
         if measure.on_now:

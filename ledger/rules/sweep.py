@@ -18,7 +18,7 @@ from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, Measure, Tier
 from ledger.rules.expressions import OPERATIONS, Expression
 from ledger.rules.facts import Fact, Key
-from ledger.rules.people import Held
+from ledger.rules.people import Held, holder
 from ledger.rules.presence import FactScope, Present, Reading
 from ledger.rules.reasons import Reason, Value, key_text, median
 
@@ -238,26 +238,31 @@ class _Distinct:
 class _Each:
     """Members of which a predicate over their codes holds; the last part of a key is the code."""
 
-    __slots__ = ("held", "holds", "total", "unit")
+    __slots__ = ("held", "holds", "members", "total", "unit")
 
     def __init__(self, holds: Expression, unit: int) -> None:
         self.held: dict[Key, dict[str, int]] = {}
-        self.holds = holds.evaluate
+        self.members: set[Key] = set()
+        self.holds = holder(holds)
         self.unit = unit
         self.total = 0
 
     def move(self, way: int, worth: int, key: Key) -> None:
-        codes, code = self.held.setdefault(key[:-1], {}), key[-1] or ""
+        who, code = key[:-1], key[-1] or ""
+        codes = self.held.setdefault(who, {})
         before = codes.get(code, 0)
         if before and before + way:
             codes[code] = before + way
             return
-        held = bool(self.holds(Held(codes)))
         if before:
             del codes[code]
         else:
             codes[code] = way
-        self.total += self.unit * (bool(self.holds(Held(codes))) - held)
+        if self.holds(codes):
+            self.members.add(who)
+        else:
+            self.members.discard(who)
+        self.total = self.unit * len(self.members)
 
 
 class _Median:
