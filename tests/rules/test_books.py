@@ -36,6 +36,12 @@ def test_every_worked_example_is_a_case() -> None:
         assert f"case: {example}\n" in text or f", {example}\n" in text or f"case: {example}," in text, example
 
 
+@pytest.mark.parametrize("example", ("REN1", "REN2", "PCI1", "M-OVR", "M-MOVE"))
+def test_every_worked_example_of_the_competencies_is_a_case(example: str) -> None:
+    text = (BOOKS / "microsoft-competencies/golden/worked-examples.yaml").read_text()
+    assert f"case: {example}\n" in text or f"case: {example}," in text
+
+
 def test_a_failing_case_is_told_with_its_line() -> None:
     text = "programme: hubspot\ncases:\n  - case: X\n    events: []\n    ask: {as_of: 2024-01-01}\n    expect:\n      total: 1\n"
     outcome = golden.run(text, "x.yaml", Library())
