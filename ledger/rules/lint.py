@@ -55,6 +55,7 @@ def _of_fact(expression: Expression | None, kind: str, book: Book, line: int, wa
         if derived is not None:
             yield from _beside(derived, kind, line)
     yield from _lookups(expression, book, line)
+    yield from _divisions(expression.tree, book, line, guarded=True)
     yield from _types(expression, {**fields, **_derived_kinds(book)}, book, line, wanted)
 
 
@@ -84,7 +85,7 @@ def _of_numbers(expression: Expression, book: Book, line: int, wanted: str) -> I
         yield _error(line, "unknown_name", f"{name!r} is no measure or number", f"known: {', '.join(sorted(known))}")
     yield from _lookups(expression, book, line)
     yield from _rows_there(expression, book, line)
-    yield from _divisions(expression.tree, line, guarded=False)
+    yield from _divisions(expression.tree, book, line, guarded=False)
     yield from _types(expression, dict.fromkeys(known, NUMBER), book, line, wanted)
 
 
@@ -137,16 +138,28 @@ def _has_row(row: object, keys: list[ast.expr]) -> bool:
     return all(_has_row(cell, keys[1:]) for cell in cells)
 
 
-def _divisions(node: ast.AST, line: int, *, guarded: bool) -> Iterator[Problem]:
+def _divisions(node: ast.AST, book: Book, line: int, *, guarded: bool) -> Iterator[Problem]:
+    """What is divided by is never nothing: a number that is not 0, a table without a 0, or else something that is looked at before."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        if isinstance(node.right, ast.Constant):
-            if not node.right.value:
-                yield _error(line, "division_by_zero", f"{ast.unparse(node)!r} divides by zero")
-        elif not guarded:
+        least = _least(node.right, book)
+        if least == 0:
+            yield _error(line, "division_by_zero", f"{ast.unparse(node)!r} divides by zero")
+        elif least is None and not guarded:
             yield Problem(line, "unguarded_division", f"{ast.unparse(node)!r} may divide by zero", WARNING, "x / y if y > 0 else 0")
     for child in ast.iter_child_nodes(node):
         inside = isinstance(node, ast.IfExp) and child is not node.test
-        yield from _divisions(child, line, guarded=guarded or inside)
+        yield from _divisions(child, book, line, guarded=guarded or inside)
+
+
+def _least(node: ast.expr, book: Book) -> Fraction | None:
+    """The number, or the cell of the table, that is nearest to 0; None where that is not known."""
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return abs(Fraction(value))
+        case ast.Subscript(value=ast.Name(id=name)) if name in book.tables:
+            cells = [cell for _, row in book.tables[name].rows for cell in _leaves(row)]
+            return min([abs(cell) for cell in cells if isinstance(cell, Fraction)], default=None)
+    return None
 
 
 def _types(expression: Expression, kinds: Kinds, book: Book, line: int, wanted: str) -> Iterator[Problem]:

@@ -103,7 +103,8 @@ overrides: {tier: performance}
 """
 
 REVIEW = BOOK.replace(
-    "{continuous: {}}", "{review: {checkpoints: day 15, reviews: [01-15], window: 6 checkpoints, hold: 6 months, required: total, carry: {Old: Low}}}"
+    "{continuous: {}}",
+    "{review: {checkpoints: day 15, reviews: [01-15], window: 6 checkpoints, hold: 6 months, required: total, carry: {Old: Low}}}",
 )
 
 CODES: dict[str, tuple[str, str, str, int]] = {
@@ -149,7 +150,12 @@ CODES: dict[str, tuple[str, str, str, int]] = {
     "review_off_checkpoint": (REVIEW, "[01-15]", "[01-16]", 15),
     "rows_overlap": (RICH, "2025-01-01: {a: 2}", "2023-01-01: {a: 2}", 9),
     "text_and_number": (RICH, "sold * bar", "sold + 'points' * bar", 20),
-    "too_large": (RICH, "total: sold", "".join(f"n{i}: {' + '.join([f'n{i + 1}'] * 9)}\n  " for i in range(9)) + "n9: sold\n  total: n0 * sold", 25),
+    "too_large": (
+        RICH,
+        "total: sold",
+        "".join(f"n{i}: {' + '.join([f'n{i + 1}'] * 9)}\n  " for i in range(9)) + "n9: sold\n  total: n0 * sold",
+        25,
+    ),
     "units_differ": (BOOK, "sold + 1", "sold + people", 11),
     "unguarded_division": (RICH, " if taken > 0 else 0", "", 19),
     "unknown_fact": (RICH, "of: worked", "of: laboured", 15),
@@ -175,6 +181,15 @@ def test_every_code_is_provoked_with_its_line(code: str) -> None:
     assert old in base
     broken = base.replace(old, new, 1).encode(errors="surrogateescape")
     assert (line, code) in [(problem.line, problem.code) for problem in lint(broken)]
+
+
+def test_a_table_that_has_a_nought_is_no_divisor() -> None:
+    divided = RICH.replace("sold * bar['small']", "sold / bar['small']")
+    assert lint(divided) == []
+    assert [(problem.line, problem.code) for problem in lint(divided.replace("1/2", "0"))] == [(20, "division_by_zero")]
+    rated = RICH.replace('"rate[deal_type]"', '"1 / rate[deal_type]"')
+    assert lint(rated) == []
+    assert [(problem.line, problem.code) for problem in lint(rated.replace("{a: 2}", "{a: 0}"))] == [(15, "division_by_zero")]
 
 
 CALLS = {"problem": 0, "_error": 1, "Problem": 1}
@@ -267,9 +282,9 @@ GARBAGE: dict[str, str | bytes] = {
     "a derived value of itself": BOOK.replace("tables:", "derive: {d: {first: at, of: sold, by: client, where: d == 'x'}}\ntables:"),
     "gates in gates": BOOK.replace("unit: points", "unit: points, while: " + "{of: link, while: " * 30 + "{of: link}" + "}" * 30),
     "keywords as names": BOOK.replace("total", "lambda"),
-    "every part a text": "".join(f"{key}: x\n" for key in "book programme effective language zone label sources derive tables lists measures numbers show tiers levels awards status overrides".split()),
-    "every part a list": "".join(f"{key}: [x]\n" for key in "book programme effective language zone label sources derive tables lists measures numbers show tiers levels awards status overrides".split()),
-    "every part nothing": "".join(f"{key}:\n" for key in "book programme effective language zone label sources derive tables lists measures numbers show tiers levels awards status overrides".split()),
+    "every part a text": "".join(f"{key}: x\n" for key in ["book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures", "numbers", "show", "tiers", "levels", "awards", "status", "overrides"]),
+    "every part a list": "".join(f"{key}: [x]\n" for key in ["book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures", "numbers", "show", "tiers", "levels", "awards", "status", "overrides"]),
+    "every part nothing": "".join(f"{key}:\n" for key in ["book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures", "numbers", "show", "tiers", "levels", "awards", "status", "overrides"]),
 }  # fmt: skip
 
 
