@@ -84,7 +84,9 @@ class Life:
         horizon = max(self._walked, default=BEGINNING)
         if horizon <= until:
             horizon = until + 1
-            walked = walk(self.performances, self.facts, horizon, self._ladders())
+            walked = walk(
+                self.performances, self.facts, horizon, self._ladders(), self.whole.found.setdefault("years", {}) if self.whole else None
+            )
             self._walked[horizon] = lift(walked, self.performances, self.facts)
         return self._walked[horizon]
 

@@ -304,6 +304,7 @@ def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER
         if present.start < performance.broken_at:
             performance.broken, performance.broken_at = present.error, max(present.start, since)
     judgement = _Judgement(performance, _exemptions(reading))
+    judgement.states = [judgement.aggregate(measure) for measure in reading.book.measures.values()]
     judgement.run([move for i, stay in enumerate(stays) for move in judgement.moves(i, stay)])
     return performance
 
@@ -326,14 +327,14 @@ class _Judgement:
         self.book = performance.book
         self.judge = performance.reading.compiled.judge
         self.totals = [0] * len(self.book.measures)
-        self.states = [self._state(measure) for measure in self.book.measures.values()]
+        self.states: list[_State | None] = []
         self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
         self.unit, self.slow = performance.unit, self._slow
         self.state: Values = ()
         self.instants, self.values, self.met = performance.instants, performance.values, performance.met
         self.judged = performance.judged
 
-    def _state(self, measure: Measure) -> _State | None:
+    def aggregate(self, measure: Measure) -> _State | None:
         """None: a sum, and the worth of a counted fact is one."""
         match measure.aggregate:
             case "distinct":

@@ -85,10 +85,13 @@ Ladder = Sequence[Performance]
 """What is met of one ladder of tiers, by each rulebook in its time of force."""
 
 
-def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence[Ladder] = ()) -> Walk:
+Found = dict[tuple[Instant, Instant, Instant], list["Year"]]
+
+
+def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence[Ladder] = (), found: Found | None = None) -> Walk:
     """Walk the performance up to `horizon`, each rulebook in its time of force.
 
-    `ladders` are those of all awards, where there are several: they share the years of a membership.
+    `ladders` are those of all awards, where there are several: they share the years of a membership, which `found` keeps.
     """
     result, credit = Walk(), _Credit()
     begin = _beginning(performances)
@@ -100,7 +103,7 @@ def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence
         since, until = max(ladder[0].since, begin), min(ladder[-1].until, horizon)
         if kind is Membership and since < until:
             shared = [[p for p in each if isinstance(p.book.status, Membership)] for each in ladders] or [ladder]
-            _member(ladder, shared, facts, credit, result, (since, until), absences)
+            _member(ladder, shared, facts, credit, result, (since, until), absences, {} if found is None else found)
         for performance in ladder if kind is not Membership else ():
             since, until = max(performance.since, begin), min(performance.until, horizon)
             if since < until:
@@ -429,7 +432,7 @@ def _test(ladder: Ladder, anniversary: Instant) -> tuple[Instant, Instant, Insta
 
 def _member(
     ladder: Ladder, ladders: Sequence[Ladder], facts: Facts, credit: _Credit, result: Walk, span: tuple[Instant, Instant],
-    absences: list[tuple[Instant, Instant]],
+    absences: list[tuple[Instant, Instant]], found: Found,
 ) -> None:  # fmt: skip
     """Stay after stay in the programme. What was held by another policy is not bought; what was bought before leaving is gone."""
     since, end = span
@@ -439,7 +442,10 @@ def _member(
     free = BEGINNING
     for left, back in [*absences, (until, until)]:
         if since < min(left, until):
-            for year in Years(ladders, facts, min(left, until), free).since(since):
+            asked = since, min(left, until), free
+            if asked not in found:
+                found[asked] = list(Years(ladders, facts, min(left, until), free).since(since))
+            for year in found[asked]:
                 _year(ladder, year, facts, credit, result, min(left, until))
         if since <= left < until:
             credit.tier = None
