@@ -338,6 +338,48 @@ class TestMembership:
         assert tier(held, "2024-09-01") == ("Silver" if kept else None)
 
 
+class TestAwards:
+    RULES = COMPETENCIES.replace(
+        "tiers:\n  Silver: [people >= 1]\n  Gold: [people >= 2]\n",
+        "levels: [Silver, Gold]\nawards:\n  dev: {tiers: {Silver: [people >= 1], Gold: [people >= 2]}}\n  ops: {tiers: {Silver: [people >= 2]}}\n",
+    )
+
+    def test_an_offer_for_one_award_is_for_that_one_and_the_years_are_shared(self) -> None:
+        found = life(
+            self.RULES, TWO + "2018-03-01 membership.purchased level=Gold offer=ops\n2018-06-01 membership.purchased level=Gold offer=dev"
+        )
+        assert steps(found.of("ops"), "2019-01-01") == [("2018-03-01", "Silver", "active")]
+        assert steps(found.of("dev"), "2019-01-01") == [("2018-06-01", "Gold", "active")]
+        assert steps(found.of("dev"))[-1] == steps(found.of("ops"))[-1] == ("2019-04-01", None, "not renewed")
+
+    def test_an_offer_waits_for_the_proficiency_of_its_own_award(self) -> None:
+        one = PEOPLE + "2018-01-01 certification.earned person=A code=D1\n2018-03-01 membership.purchased level=Silver offer=ops\n"
+        assert steps(life(self.RULES, one).of("ops")) == steps(life(self.RULES, one).of("dev")) == []
+        later = life(self.RULES, one + "2018-08-01 certification.earned person=B code=D1")
+        assert steps(later.of("ops")) == [("2018-08-01", "Silver", "active"), ("2019-09-01", None, "not renewed")]
+
+    def test_one_award_fails_and_the_other_is_renewed_and_the_first_is_gained_anew(self) -> None:
+        written = (
+            TWO
+            + "2018-09-01 membership.purchased level=Gold\n2019-08-01 person.unlinked person=B\n2019-09-10 membership.renewed\n2019-11-01 person.linked person=B"
+        )
+        found = life(self.RULES, written)
+        assert steps(found.of("ops"), "2020-01-01") == [
+            ("2018-09-01", "Silver", "active"), ("2019-09-01", None, "anniversary failed"), ("2019-11-01", "Silver", "active"),
+        ]  # fmt: skip
+        assert [(day, tier) for day, tier, _ in steps(found.of("dev"), "2020-01-01")] == [
+            ("2018-09-01", "Gold"),
+            ("2019-09-01", "Silver"),
+            ("2019-11-01", "Gold"),
+        ]
+
+    def test_what_was_offered_before_leaving_is_gone(self) -> None:
+        stay = "2018-01-02 partner.enrolled\n2018-03-01 membership.purchased level=Gold offer=ops\n2018-06-01 partner.left\n2018-07-01 partner.enrolled\n"
+        found = life(self.RULES, TWO + stay + "2018-08-01 membership.purchased level=Silver offer=dev")
+        assert steps(found.of("ops")) == [("2018-03-01", "Silver", "active"), ("2018-06-01", None, "left")]
+        assert steps(found.of("dev"), "2019-01-01") == [("2018-08-01", "Silver", "active")]
+
+
 # -- a membership that is lived day by day ---------------------------------------------------------------------------
 
 FIRST = parse("2017-06-01")
