@@ -44,6 +44,9 @@ class Compiled:
         """The measures on which the tiers rest."""
 
         self.touches = sum(1 << place for name, place in self.places.items() if name in self.judged)
+        self.dated = frozenset(at for name in _tables_judged(book) for at, _ in book.tables[name].rows)
+        """When a row changes of a table that a requirement reads, itself or by a number."""
+
         self.factors: dict[tuple[object, ...], Worth] = {}
         """What `times` gives for the values and rows that it reads: the same for all partners."""
         self._signatures: dict[int, Signature] = {}
@@ -104,6 +107,17 @@ class Compiled:
 @lru_cache(maxsize=256)
 def compiled(book: Book) -> Compiled:
     return Compiled(book)
+
+
+def _tables_judged(book: Book) -> set[str]:
+    tests = [need.test for tier in book.all_tiers() for need in tier.needs]
+    found, seen = set[str](), set[str]()
+    while tests:
+        test = tests.pop()
+        found |= test.tables
+        tests += [book.numbers[name].formula for name in test.names - seen if name in book.numbers]
+        seen |= test.names
+    return found & book.tables.keys()
 
 
 # -- conditions about one fact ---------------------------------------------------------------------------------------

@@ -79,8 +79,14 @@ def _status(life: Life, at: Instant, anniversary: Instant | None) -> str:
         return "in grace" if anniversary is not None and at >= anniversary else "active"
     if life.tier(at) is not None:
         return "qualified"
-    begun = any(scope.meets_one(tier, i) for tier in life.book(at).tiers for i in range(len(tier.needs)))
+    begun = any(_begun(scope, tier, i) for tier in life.book(at).tiers for i in range(len(tier.needs)))
     return "started" if begun else "none"
+
+
+def _begun(scope: StateScope, tier: Tier, i: int) -> bool:
+    """Whether a requirement is met, or something of what it asks for is there."""
+    value, threshold = sides(scope, tier.needs[i])
+    return scope.meets_one(tier, i) or (value is not None and threshold is not None and 0 < value < threshold)
 
 
 def _options(book: Book, tier: str | None) -> list[Tier]:

@@ -381,6 +381,8 @@ class _Judgement:
             if at != now:
                 self.at(now)
                 now = at
+            if not way:
+                continue
             if states[i] is None:
                 totals[i] += worth
             else:
@@ -407,13 +409,7 @@ class _Judgement:
     def _borders(self) -> list[Instant]:
         """Instants at which the judgement may change though no measure does."""
         performance = self.performance
-        dated = {
-            at
-            for table in self.book.tables.values()
-            if any(table.name in need.test.tables for tier in self.book.all_tiers() for need in tier.needs)
-            for at, _ in table.rows
-        }
-        edges = dated | {at for fact in self.exemptions for at in (fact.start, fact.end)}
+        edges = performance.reading.compiled.dated | {at for fact in self.exemptions for at in (fact.start, fact.end)}
         inside = {at for at in edges if performance.since < at < performance.until and at < FOREVER}
         if performance.since > BEGINNING:
             inside.add(performance.since)

@@ -507,9 +507,9 @@ def _announce(result: Walk, policy: Membership, anniversary: Instant, zone: str)
 
 def lift(walked: Walk, performances: Sequence[Performance], facts: Facts) -> Walk:
     """The credited tiers with overrides of a tier on top, while they last. The walk never sees them."""
-    overrides = [fact for fact in facts.of("override") if fact.data.tier and fact.start < fact.end]
-    overrides = [fact for fact in overrides if any(p.book.acts_on["tier"] == "credited" and p.reading.covers(fact) for p in performances)]
-    if not overrides:
+    covers = performances[-1].reading.covers
+    overrides = [fact for fact in facts.of("override") if fact.data.tier and fact.start < fact.end and covers(fact)]
+    if not overrides or all(performance.book.acts_on["tier"] != "credited" for performance in performances):
         return walked
     lifted = Walk(checkpoints=walked.checkpoints, notices=walked.notices, years=walked.years)
     edges = {at for fact in overrides for at in (fact.start, fact.end) if at < FOREVER}
@@ -518,7 +518,7 @@ def lift(walked: Walk, performances: Sequence[Performance], facts: Facts) -> Wal
         book = _book_at(performances, at)
         step = walked.at(at)
         base = step.tier if step else None
-        tiers = [fact.data.tier for fact in overrides if fact.start <= at < fact.end]
+        tiers = [fact.data.tier for fact in overrides if fact.start <= at < fact.end and book.acts_on["tier"] == "credited"]
         best = max([base, *tiers], key=book.rank)
         cause = LIFTED if best != base else ENDED if step is None or step.at != at else step.cause
         lifted.step(at, best if book.rank(best) else None, cause, book)
