@@ -1,15 +1,15 @@
 """The command `points`: composes objects from settings, one function for each verb, no logic.
 
-Data goes to stdout, talk to stderr. Exit codes: 0 done; 1 something was refused, differs or does not pass; 2 a usage or date
-that cannot be read; 3 not found; 4 a moment that cannot be served; 5 a rulebook that cannot be used; 6 the log cannot be read or
-written; 7 a partner is parked.
+Data goes to stdout, talk to stderr. Exit codes: 0 done, also where the reader of a pipe had enough; 1 something was refused, differs
+or does not pass; 2 a usage, date or file that cannot be used; 3 not found; 4 a moment that cannot be served; 5 a rulebook that cannot
+be used; 6 the log cannot be read or written; 7 a partner is parked; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +26,7 @@ from consumers.relay import Relay
 from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
-from ledger.errors import LedgerError, Refusal, Refused, RulebookError
+from ledger.errors import LedgerError, NotFound, Refusal, Refused, RulebookError
 from ledger.events.envelope import decode, event
 from ledger.guards import Associations
 from ledger.history import History
@@ -38,9 +38,10 @@ from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Cause, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Cause, Lot, Standing, TierProgress
 from ledger.rules.difference import difference
 from ledger.rules.library import Library
+from ledger.rules.reasons import Reason
 from ledger.settings import Settings, collect_seldom
 
 REBUILD_FROM = 10_000
@@ -94,16 +95,25 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except LedgerError as error:
             out.say(f"points: {error}")
             ctx.exit(error.exit_code)
         except BrokenPipeError:
-            sys.stderr.close()
+            out.hush()
             ctx.exit(0)
+        except OSError as error:
+            out.say(f"points: {error.filename or 'the output'}: {error.strerror} [no_access]")
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            out.say("points: stopped; what was recorded so far is safe")
+            ctx.exit(130)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--ledger", "path", type=click.Path(path_type=Path), help="The ledger's file (POINTS_LEDGER_PATH; default ledger.db).")
 @click.version_option(package_name="points-ledger")
 @click.pass_context
@@ -112,8 +122,9 @@ def main(ctx: click.Context, path: Path | None) -> None:
 
     \b
     Dates: 2024-03-01, 2024-03, 2024-Q1, 2024, today, -30d, +3m, 2024-03-01T12:00:00Z.
-    Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment, 5 rulebook, 6 log, 7 parked.
-    Shell completion: eval "$(_POINTS_COMPLETE=bash_source points)"
+    Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment, 5 rulebook, 6 log, 7 parked, 130 stopped.
+    Shell completion: eval "$(_POINTS_COMPLETE=bash_source points)"  (zsh: zsh_source)
+                      _POINTS_COMPLETE=fish_source points | source
     """
     collect_seldom()
     ctx.obj = Settings() if path is None else Settings(path=path)
@@ -182,7 +193,7 @@ def _moment(settings: Settings, now: Instant, as_of: str | None, known_at: str |
 
 def _name(ledger: Ledger, kind: str, id: str | None) -> str:
     """A name beside the id, where the directory has one."""
-    return out.Named(id or "", ledger.directory.get(kind, id).name if id is not None else None)
+    return out.named(id or "", ledger.directory.get(kind, id).name if id is not None else None)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -196,29 +207,31 @@ def _name(ledger: Ledger, kind: str, id: str | None) -> str:
 def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
     """Record events: CloudEvents in JSON, one a line. A receipt for each goes to stdout."""
     with _open(settings, create=True) as ledger:
-        lines, receipts = [line for line in file.read().split(b"\n") if line.strip()], list[Receipt]()
+        lines, receipts = [(n, line) for n, line in enumerate(file.read().split(b"\n"), start=1) if line.strip()], list[Receipt]()
         for begin in range(0, len(lines), settings.batch_size):
-            receipts += ledger.intake.record(lines[begin : begin + settings.batch_size], migrate=migrate)
+            receipts += ledger.intake.record([line for _, line in lines[begin : begin + settings.batch_size]], migrate=migrate)
         ledger.catch_up()
-        out.rows(("line", "receipt", "position", "code", "reason"), [_receipt(i, r) for i, r in enumerate(receipts, 1)], form)
+        told = [_receipt(n, receipt) for (n, _), receipt in zip(lines, receipts, strict=True)]
+        out.rows(("line", "receipt", "position", "code", "where", "reason", "hint"), told, form)
         _conclude(receipts)
 
 
 def _receipt(line: int, receipt: Receipt) -> tuple[Any, ...]:
     match receipt:
         case Accepted(position=position):
-            return line, "accepted", position, "", ""
+            return line, "accepted", position, None, None, None, None
         case Duplicate(of=position):
-            return line, "duplicate", position, "", ""
+            return line, "duplicate", position, None, None, None, None
         case _:
-            return line, "refused", "", receipt.refusal.code, str(receipt.refusal)
+            refusal = receipt.refusal
+            return line, "refused", None, refusal.code, refusal.where, refusal.reason, refusal.hint
 
 
 def _conclude(receipts: list[Receipt]) -> None:
     accepted = sum(isinstance(receipt, Accepted) for receipt in receipts)
     duplicates = sum(isinstance(receipt, Duplicate) for receipt in receipts)
     refused = len(receipts) - accepted - duplicates
-    out.say(f"{len(receipts)} received: {accepted} accepted, {duplicates} duplicates, {refused} refused")
+    out.say(f"{len(receipts)} received: {accepted} accepted, {out.many(duplicates, 'duplicate')}, {refused} refused")
     if refused:
         raise click.exceptions.Exit(1)
 
@@ -230,10 +243,9 @@ def _conclude(receipts: list[Receipt]) -> None:
 @click.pass_obj
 def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | None) -> None:
     """Import a CSV file (or .csv.gz) by a mapping. Run it again to go on where it stopped."""
-    compiled = importing.load_mapping(mapping)
+    lines = importing.load(importing.load_mapping(mapping), file)
     target = refused_path or file.with_name(file.name + ".refused.jsonl")
-    with _open(settings, create=True) as ledger, importing.open_csv(file) as stream, target.open("w", encoding="utf-8") as refusals:
-        lines = importing.read(compiled, stream, file.name)
+    with _open(settings, create=True) as ledger, target.open("w", encoding="utf-8") as refusals:
         with click.progressbar(length=len(lines), label="recording", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
             def refused(line: importing.Line, refusal: Refusal) -> None:
@@ -241,9 +253,12 @@ def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | 
 
             counts = importing.record(lines, ledger.intake, settings.batch_size, refused, bar.update)
         ledger.catch_up()
-    out.say(f"{counts.received} lines: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.refused} refused")
+    duplicates = out.many(counts.duplicates, "duplicate")
+    out.say(f"{out.many(counts.received, 'line')}: {counts.accepted} accepted, {duplicates}, {counts.refused} refused")
     for code, count in sorted(counts.by_code.items()):
         out.say(f"  {count} refused: {code}")
+    if not counts.refused and refused_path is None:
+        target.unlink()
     if counts.refused:
         out.say(f"the refusals are in {target}")
         raise click.exceptions.Exit(1)
@@ -261,14 +276,14 @@ def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @override.command("grant")
 @click.argument("partner")
-@click.option("--tier")
-@click.option("--requirement", help="The requirement's name, e.g. certified.")
+@click.option("--tier", help="The tier that is granted, e.g. Gold.")
+@click.option("--requirement", help="The requirement that counts as met, e.g. certified.")
 @click.option("--measure", help="With --points: the measure that they are added to.")
-@click.option("--points")
-@click.option("--from", "since", default="now", show_default=True)
+@click.option("--points", help="So many points, e.g. 12.5.")
+@click.option("--from", "since", default="now", show_default=True, help="The first instant at which it holds.")
 @click.option("--until", required=True, help="The first instant at which it no longer holds: a date, or +3m.")
 @click.option("--id", "identity", help="The override's id; default a new one.")
-@click.option("--programme")
+@click.option("--programme", help="The programme, where the partner is in several.")
 @_decided
 @click.pass_obj
 def grant(settings: Settings, /, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
@@ -276,12 +291,26 @@ def grant(settings: Settings, /, partner: str, since: str, until: str, identity:
     now = utc_now()
     begin = dates.start(since, now, settings.zone)
     end = text(dates.start(until, begin if until.startswith("+") else now, settings.zone))
+    with _open(settings) as ledger:
+        _check_override(ledger.questions(), partner, Moment(as_of=begin, programme=data["programme"]), data)
     identity = identity or f"override-{uuid.uuid4().hex[:12]}"
     made = event(
         "override.granted.v1", subject=partner, effective_at=begin, id=f"{identity}/granted", source="points/override",
         override=identity, until=end, **data,
     )  # fmt: skip
     _record_one(settings, made, f"{identity} granted until {end}")
+
+
+def _check_override(questions: Questions, partner: str, moment: Moment, data: Mapping[str, str | None]) -> None:
+    """The log takes any name, since it knows no rules; who types one here means one that the rulebook has."""
+    book = questions.life(partner, moment).book(questions.as_of(moment))
+    known = {
+        "tier": list(book.ranks), "measure": list(book.measures),
+        "requirement": sorted({need.name for tier in book.tiers for need in tier.needs}),
+    }  # fmt: skip
+    for what, names in known.items():
+        if data[what] is not None and names and data[what] not in names:
+            raise NotFound(f"{book.name} has no {what} {data[what]!r}", hint=f"it has {', '.join(names)}", code=f"unknown_{what}")
 
 
 @override.command("revoke")
@@ -344,7 +373,7 @@ def expire(settings: Settings, until: str) -> None:
     with _open(settings) as ledger:
         receipts = Expire(ledger.history, ledger.intake).step(dates.moment(until, ledger.clock(), settings.zone))
         ledger.catch_up()
-        _conclude(receipts)
+        out.say(f"{out.many(sum(isinstance(receipt, Accepted) for receipt in receipts), 'announcement')} recorded")
 
 
 # -- one partner -------------------------------------------------------------------------------------------------------
@@ -370,7 +399,7 @@ def _show_standing(ledger: Ledger, answer: Standing) -> None:
     else:
         _show_tiers(answer)
     out.line()
-    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in answer.values.items()])
+    _show_values(answer)
     tracks = [("to keep", answer.keep), ("next", answer.next), ("goal", answer.goal)]
     if len(answer.options) > 1:
         tracks = [*tracks[:1], *[("next" if answer.goal is None else "goal", option) for option in answer.options]]
@@ -379,6 +408,14 @@ def _show_standing(ledger: Ledger, answer: Standing) -> None:
             _show_track(label, track)
     if answer.parked:
         out.say(f"points: parked: {answer.parked}")
+
+
+def _show_values(answer: Standing) -> None:
+    """Of many values those that are not 0."""
+    shown = {name: value for name, value in answer.values.items() if value or len(answer.values) <= 24}
+    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in shown.items()])
+    if len(shown) < len(answer.values):
+        out.line(f"{len(answer.values) - len(shown)} others are 0 (-o json has all)")
 
 
 def _show_awards(awards: Sequence[AwardStanding]) -> None:
@@ -405,13 +442,15 @@ def _show_tiers(answer: Standing) -> None:
     if answer.overrides or (bare.credited, bare.performance) != (answer.credited, answer.performance):
         out.line(f"without overrides {bare.credited or 'none'} (performance {bare.performance or 'none'})")
     if answer.at_risk is not None:
-        out.line(f"at risk           since {out.when(answer.at_risk.since)}: {answer.at_risk.why}{_cause(answer.at_risk.cause, answer)}")
-    else:
+        risk = answer.at_risk
+        out.line(f"at risk           since {out.when(risk.since)}: {risk.why}")
+        _show_cause(risk.cause, answer.basis.as_of)
+    elif answer.credited is not None:
         out.line("at risk           no")
     if answer.tier_lost_at is not None:
         lost = answer.tier_lost_at
-        how = f"to {lost.falls_to or 'none'}, if nothing more happens ({lost.how})"
-        out.line(f"tier lost at      {out.when(lost.at)}, {how}{_cause(lost.cause, answer)}")
+        out.line(f"tier lost at      {out.when(lost.at)}, to {lost.falls_to or 'none'}, if nothing more happens ({_why(lost.how)})")
+        _show_cause(lost.cause, answer.basis.as_of, lost.at)
     elif answer.credited is not None:
         out.line("tier lost at      never, by what is known")
 
@@ -425,29 +464,32 @@ def _show_basis(ledger: Ledger, answer: Standing) -> None:
 
 
 def _since(answer: Standing) -> str:
-    return f" since {out.when(answer.credited_since)} ({answer.credited_because})" if answer.credited_since is not None else ""
+    return f" since {out.when(answer.credited_since)} ({_why(answer.credited_because)})" if answer.credited_since is not None else ""
 
 
-def _cause(cause: Cause | None, answer: Standing) -> str:
-    """The requirement that fails, from when, by how much, and what takes it away."""
+def _why(step: str) -> str:
+    return {"required": "a required condition is not met", "dropped": "not met at any checkpoint of the window"}.get(step, step)
+
+
+def _show_cause(cause: Cause | None, as_of: Instant, lost_at: Instant | None = None) -> None:
+    """The requirement that fails, from when, how much is missing, and what takes it away."""
     if cause is None:
-        return ""
-    at = answer.basis.as_of
-    fails = f"fails first, on {out.when(cause.at)}" if cause.at > at else "fails" if cause.at == at else f"fails since {out.when(cause.at)}"
-    short = f", {out.number(cause.missing)} short of {out.number(cause.threshold)}" if cause.threshold is not None else ""
-    lots = "".join(
-        f"\n                    {out.number(lot.value)} of {lot.about} (position {lot.position})"
-        f" {'ends' if lot.until > at else 'ended'} {out.when(lot.until)}"
-        for lot in cause.lots[:5]
-    )
-    more = f"\n                    and {len(cause.lots) - 5} more" if len(cause.lots) > 5 else ""
-    return f"\n                  {cause.requirement} {fails}{short}{lots}{more}"
+        return
+    fails = f"fails on {out.when(cause.at)}" if cause.at > as_of else "fails" if cause.at == as_of else f"fails since {out.when(cause.at)}"
+    by = f" by {out.when(lost_at)}" if lost_at is not None and lost_at != cause.at else ""
+    there = f": {out.number(cause.value)} of {out.number(cause.threshold)}{by}, {out.number(cause.missing)} missing"
+    out.line(f"                  {cause.requirement} {fails}{there if cause.value is not None else ''}")
+    for lot in cause.lots[:5]:
+        ends = f"{'ends' if lot.until > as_of else 'ended'} {out.when(lot.until)}"
+        out.line(f"                    {out.number(lot.value)} of {lot.about} (position {lot.position}) {ends}")
+    if len(cause.lots) > 5:
+        out.line(f"                    and {len(cause.lots) - 5} more")
 
 
 def _show_track(label: str, track: TierProgress) -> None:
     out.line()
     out.table(
-        ("requirement", "there", "needed", "missing", "met", ""),
+        ("requirement", "there", "needed", "missing", "met", "note"),
         [
             (p.text, p.value, p.threshold, p.missing, p.met, "override" if p.overridden else "assumed" if p.assumed else "")
             for p in track.requirements
@@ -464,27 +506,31 @@ def _show_track(label: str, track: TierProgress) -> None:
 def why(partner: str, goal: str | None, name: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """Why PARTNER's standing is what it is: every number down to events and rows of the rulebook."""
     answer = questions.why(partner, moment, goal=goal)
+    if name is not None and name not in answer.reasons:
+        raise NotFound(f"there is no number {name!r}", hint=f"there are {', '.join(answer.reasons)}", code="unknown_number")
     if form != "table":
-        out.emit(answer, form)
+        out.emit(answer if name is None else {"basis": answer.standing.basis, "number": name, "reason": answer.reasons[name]}, form)
         return
     _show_basis(ledger, answer.standing)
     if name is not None:
-        if name not in answer.reasons:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(answer.reasons)}")
         out.tree(answer.reasons[name], limit=100)
         return
     out.line(f"credited {answer.standing.credited or 'none'}, performance {answer.standing.performance or 'none'}")
+    if answer.standing.awards:
+        out.line("--award NAME explains an award, --number NAME a number; -o json has all")
     for step in answer.steps:
-        out.line(f"  {out.when(step.start)}  credited {step.credited or 'none'}: {step.because} ({step.book})")
+        out.line(f"  {out.when(step.start)}  credited {step.credited or 'none'}: {_why(step.because)} ({step.book})")
     for seen in answer.checkpoints[-6:]:
         what = "review" if seen.review else "checkpoint"
         out.line(
             f"  {out.when(seen.at)}  {what}: performance {seen.performance or 'none'}, credited {seen.credited or 'none'} {seen.verdict}"
         )
-    for label, reason in answer.requirements.items():
-        out.line()
-        out.line(label)
-        out.tree(reason, 1)
+    told = set[Reason]()
+    for label, reason in (answer.requirements or answer.reasons).items():
+        if answer.requirements or (reason.value and not answer.standing.awards):
+            out.line()
+            out.line(label)
+            out.tree(reason, 1, told=told)
 
 
 @main.command()
@@ -498,17 +544,18 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
     begin = None if since is None else dates.start(since, now, zone)
     end = None if until is None else dates.moment(until, now, zone) + 1
     found = questions.timeline(partner, moment, since=begin, until=end)
+    names = _main_values(i.values for i in found)
     lines = [
-        (out.when(i.start), out.when(i.end), "foreseen" if i.foreseen else "", i.credited or "none", i.performance or "none",
-         *[i.values.get(name) for name in _main_values(found)], i.because, i.book)
+        (out.when(i.start), out.when(i.end), i.credited or "none", i.performance or "none", *[i.values.get(name) for name in names],
+         i.book, _why(i.because), "foreseen" if i.foreseen else "")
         for i in found
     ]  # fmt: skip
-    out.rows(("from", "until", "", "credited", "performance", *_main_values(found), "because", "rulebook"), lines, form, found)
+    out.rows(("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen"), lines, form, found)
 
 
-def _main_values(found: Iterable[Any]) -> list[str]:
-    present = set[str]().union(*[interval.values for interval in found])
-    return [name for name in ("sold", "managed", "total", "sourced", "score") if name in present]
+def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
+    present = set[str]().union(*found)
+    return [name for name in ("sold", "sourced", "managed", "total", "score") if name in present]
 
 
 @main.command()
@@ -521,45 +568,63 @@ def history(partner: str, since: str | None, questions: Questions, moment: Momen
     found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
     lines = [
         (row.position, out.when(row.effective_at), out.when(row.recorded_at), row.kind, row.about, "reversed" if row.reversed else "",
-         row.before.get("total"), row.after.get("total"), row.credited_before or "none", row.credited_after or "none")
+         _score(row.before), _score(row.after), row.credited_before or "none", row.credited_after or "none")
         for row in found
     ]  # fmt: skip
-    columns = ("position", "effective", "recorded", "kind", "about", "", "before", "after", "tier before", "tier after")
+    columns = ("position", "effective", "recorded", "kind", "about", "reversed", "before", "after", "tier before", "tier after")
     out.rows(columns, lines, form, found)
+
+
+def _score(values: Mapping[str, Fraction]) -> Fraction | None:
+    return next((values[name] for name in ("total", "score", *values) if name in values), None)
 
 
 @main.command()
 @click.argument("partner")
-@click.option("--deal-type")
-@click.option("--market", help="Market type, e.g. growth or other.")
-@click.option("--measure")
+@click.option("--deal-type", help="Only this deal type, e.g. sourced.")
+@click.option("--market", help="Only this market type, e.g. growth or other.")
+@click.option("--measure", help="Only this measure, e.g. sold.")
+@click.option("--ending", help="Only lots that count now and end by this date, the next one first.")
 @click.option("--lots", "show_lots", is_flag=True, help="Each lot with its state.")
 @click.option("--months", "by_month", is_flag=True, help="By month instead: six back, three ahead.")
 @asked
 def breakdown(
-    partner: str, deal_type: str | None, market: str | None, measure: str | None, show_lots: bool, by_month: bool, questions: Questions,
-    moment: Moment, ledger: Ledger, form: str,
+    partner: str, deal_type: str | None, market: str | None, measure: str | None, ending: str | None, show_lots: bool, by_month: bool,
+    questions: Questions, moment: Moment, ledger: Ledger, form: str,
 ) -> None:  # fmt: skip
     """Points of PARTNER by client, each lot active, pending, expired, lost or reversed."""
     if by_month:
-        months = questions.months(partner, moment)
-        names = [name for name in ("sold", "managed", "total") if months and name in months[0][1]]
-        out.rows(("month", *names, ""), [(day_text(at)[:7], *[v[n] for n in names], "foreseen" if f else "") for at, v, f in months], form)
+        _show_months(boards.months_of(questions.months(partner, moment)), form)
         return
     _, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
-    lines: list[tuple[Any, ...]]
+    if ending is not None:
+        end = dates.ahead(ending, questions.as_of(moment), ledger.settings.zone)
+        _show_lots(ledger, boards.ending(found, end), form)
+        return
     if show_lots or form == "csv":
-        lines = [
-            (lot.client, lot.position, lot.measure, lot.line, lot.deal_type, lot.market, lot.amount, lot.currency, lot.value,
-             out.when(lot.start), out.when(lot.end), lot.state, "assumed" if lot.assumed else "")
-            for row in found for lot in row.lots
-        ]  # fmt: skip
-        columns = ("client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "")
-        out.rows(columns, lines, form, found)
+        _show_lots(ledger, [lot for row in found for lot in row.lots], form)
         return
     measures = sorted({name for row in found for name in row.totals})
     lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in measures], len(row.lots)) for row in found]
     out.rows(("client", *measures, "lots"), lines, form, found)
+
+
+def _show_lots(ledger: Ledger, found: Sequence[Lot], form: str) -> None:
+    lines = [
+        (_name(ledger, "client", lot.client), lot.position, lot.measure, lot.line, lot.deal_type, lot.market, lot.amount, lot.currency,
+         lot.value, out.when(lot.start), out.when(lot.end), lot.state, "yes" if lot.assumed else "")
+        for lot in found
+    ]  # fmt: skip
+    columns = (
+        "client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "assumed",
+    )  # fmt: skip
+    out.rows(columns, lines, form, found)
+
+
+def _show_months(found: Sequence[boards.Month], form: str, title: str = "") -> None:
+    names = _main_values(month.values for month in found)
+    lines = [(day_text(m.at)[:7], *[m.values.get(name) for name in names], "foreseen" if m.foreseen else "") for m in found]
+    out.rows(("month", *names, "foreseen"), lines, form, found, title)
 
 
 @main.command()
@@ -575,35 +640,44 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
         return
     lines = [(out.when(c.at), c.measure, c.delta, c.cause, _name(ledger, "client", c.client), c.position, c.about) for c in found.changes]
     out.rows(("when", "measure", "change", "cause", "client", "position", "about"), lines, form)
-    for name in found.before:
-        out.say(f"{name}: {out.number(found.before[name])} before, {out.number(found.after[name])} after")
+    if form == "table":
+        out.line()
+        out.table(("measure", "before", "after"), [(name, value, found.after[name]) for name, value in found.before.items()])
 
 
 @main.command()
 @click.argument("partner")
+@click.option("--goal", help="A tier to measure progress against.")
 @asked
-def dashboard(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+def dashboard(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """What a partner sees: alerts, tier, progress, clients, renewals, team, points by month."""
-    answer = questions.standing(partner, moment)
+    answer = questions.standing(partner, moment, goal=goal)
     board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
     if form != "table":
         out.emit(board, form)
         return
     _show_standing(ledger, answer)
     out.line()
-    out.line(f"{board.renewals_due} renewal decisions due within 90 days; {'certified' if board.certified else 'NOT certified'}; "
-             f"median tool usage {out.number(board.median_tool_usage) or 'none'}")  # fmt: skip
+    alerts = f"{out.many(board.renewals_due, 'renewal decision')} due within 90 days; {'' if board.certified else 'not '}certified"
+    out.line(f"{alerts}; median tool usage {out.number(board.median_tool_usage) or 'none'}")
     out.line()
-    _show_clients(ledger, list(board.clients), form)
+    _show_clients(ledger, board.clients, form)
     out.line()
-    lines = [(r.decision_due_on, r.renews_on, r.client, r.subscription, r.owner, r.mrr, r.currency, r.due) for r in board.renewals]
-    out.table(("decision due", "renews", "client", "subscription", "owner", "mrr", "currency", "due now"), lines, "renewals")
+    _show_renewals(ledger, board.renewals)
     out.line()
     _show_team(ledger, board.team, form)
     out.line()
-    names = [name for name in ("sold", "managed", "total") if name in answer.values]
-    months = [(day_text(at)[:7], *[values[n] for n in names], "foreseen" if ahead else "") for at, values, ahead in board.months]
-    out.table(("month", *names, ""), months, "points by month")
+    _show_months(board.months, form, "points by month")
+
+
+def _show_renewals(ledger: Ledger, found: Sequence[boards.Renewal]) -> None:
+    lines = [
+        (r.decision_due_on, r.due, r.renews_on, _name(ledger, "client", r.client), r.subscription, r.line, r.mrr, r.currency, r.owner,
+         _name(ledger, "contact", r.manager))
+        for r in found
+    ]  # fmt: skip
+    columns = ("decision due", "due now", "renews", "client", "subscription", "line", "MRR", "currency", "owner", "manager")
+    out.table(columns, lines, "renewals")
 
 
 @main.command()
@@ -614,10 +688,10 @@ def clients(partner: str, questions: Questions, moment: Moment, ledger: Ledger, 
     _show_clients(ledger, boards.clients(questions.life(partner, moment), questions.as_of(moment)), form)
 
 
-def _show_clients(ledger: Ledger, found: list[boards.Client], form: str) -> None:
+def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> None:
     lines = [
-        (_name(ledger, "client", c.client), c.association, c.country, ", ".join(c.products), c.usage, c.engagement,
-         ", ".join(f"{out.number(v)} {k}" for k, v in c.mrr.items()), c.managed, out.when(c.since))
+        (_name(ledger, "client", c.client), c.association, c.country, c.products, c.usage, c.engagement,
+         tuple(f"{out.number(v)} {k}" for k, v in c.mrr.items()), c.managed, out.when(c.since))
         for c in found
     ]  # fmt: skip
     columns = ("client", "relationship", "country", "products", "apps used", "engagement", "MRR", "managed", "since")
@@ -633,20 +707,25 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
     found = boards.client_in_full(questions.life(partner, moment), client_id, questions.as_of(moment))
     entry = ledger.directory.get("client", client_id)
     if form != "table":
-        out.emit({"directory": entry._asdict(), "client": found}, form)
+        out.emit({"directory": entry._asdict(), **out.plain(found)}, form)
         return
     _show_clients(ledger, [found.client], form)
+    out.line()
     out.line(f"links: CRM record {entry.crm_record or 'none'}, account {entry.account or 'none'}")
     out.line(f"users: {', '.join(found.users) or 'none'}; usage: {', '.join(f'{k} {v}' for k, v in found.usage.items()) or 'none'}")
     subscriptions = [
-        (s.subscription, s.line, s.edition, s.mrr, s.currency, s.contact_tier, s.email_tier, s.apps) for s in found.subscriptions
+        (s.subscription, s.line, s.edition, s.mrr, s.currency, s.contact_tier, s.email_tier, s.apps, out.when(s.since))
+        for s in found.subscriptions
     ]
-    out.table(("subscription", "line", "edition", "mrr", "currency", "contact tier", "e-mail tier", "apps"), subscriptions, "subscriptions")
-    renewals = [(r.decision_due_on, r.renews_on, r.subscription, r.owner, r.manager, r.due) for r in found.renewals]
-    out.table(("decision due", "renews", "subscription", "owner", "manager", "due now"), renewals, "renewals")
-    if found.points is not None:
-        lots = [(lot.measure, lot.line, lot.value, out.when(lot.start), out.when(lot.end), lot.state) for lot in found.points.lots]
-        out.table(("measure", "line", "points", "from", "until", "state"), lots, "sold and managed points")
+    columns = ("subscription", "line", "edition", "MRR", "currency", "contact tier", "e-mail tier", "apps", "since")
+    out.line()
+    out.table(columns, subscriptions, "subscriptions")
+    out.line()
+    _show_renewals(ledger, found.renewals)
+    lots = found.points.lots if found.points is not None else ()
+    lines = [(lot.measure, lot.line, lot.value, out.when(lot.start), out.when(lot.end), lot.state) for lot in lots]
+    out.line()
+    out.table(("measure", "line", "points", "from", "until", "state"), lines, "sold and managed points")
 
 
 @main.command()
@@ -658,12 +737,11 @@ def team(partner: str, questions: Questions, moment: Moment, ledger: Ledger, for
 
 
 def _show_team(ledger: Ledger, found: boards.Team, form: str) -> None:
-    lines = [("person", _name(ledger, "person", m.id), m.role, ", ".join(m.certificates), "", "") for m in found.people]
-    for m in found.contacts:
-        lines.append(
-            ("contact", _name(ledger, "contact", m.id), m.role, "", m.duties or "", ledger.directory.get("contact", m.id).email or "")
-        )
-    out.rows(("kind", "who", "role", "certificates", "does", "e-mail"), lines, form, title="team")
+    lines = [
+        (kind, _name(ledger, kind, m.id), m.role, m.duties, m.certificates, ledger.directory.get(kind, m.id).email, out.when(m.since))
+        for kind, members in (("person", found.people), ("contact", found.contacts)) for m in members
+    ]  # fmt: skip
+    out.rows(("kind", "who", "role", "duties", "certificates", "e-mail", "since"), lines, form, title="team" if form == "table" else "")
 
 
 @main.command()
@@ -685,7 +763,7 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
         out.emit({"before": before, "after": after}, form)
         return
     _show_basis(ledger, before)
-    out.line(f"supposed: {len(supposed)} events")
+    out.line(f"supposed: {out.many(len(supposed), 'event')}")
     names = [name for name in after.values if before.values.get(name) != after.values[name]]
     lines: list[tuple[Any, ...]] = [
         ("credited", before.credited or "none", after.credited or "none"),
@@ -697,7 +775,7 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
           if getattr(b, what) != getattr(a, what)],
         *[(name, before.values.get(name), after.values[name]) for name in names],
     ]  # fmt: skip
-    out.table(("", "as it is", "as it would be"), lines)
+    out.table(("what", "as it is", "as it would be"), lines)
 
 
 # -- many partners -----------------------------------------------------------------------------------------------------
@@ -719,11 +797,11 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
 
 
 @main.command("at-risk")
-@click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time.")
+@click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time, or by this date.")
 @asked
 def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """Partners at risk, and those that will lose their tier soon if nothing more happens."""
-    until = dates.start(f"+{within}", questions.as_of(moment), ledger.settings.zone)
+    until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
     with _bar("asking every partner") as step:
         total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
         found = list(questions.at_risk(moment, lambda _: step(next(done), total)))
@@ -735,9 +813,11 @@ def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, f
         lines.append(
             (_name(ledger, "partner", e.partner), e.award, e.credited or "none", e.performance or "none",
              out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", lost.falls_to or "none" if lost else "",
-             cause.requirement if cause else "", cause.missing if cause else None)
+             cause.requirement if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None)
         )  # fmt: skip
-    columns = ("partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "fails first", "missing")
+    columns = (
+        "partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "requirement", "fails from", "missing",
+    )  # fmt: skip
     out.rows(columns, lines, form, found)
 
 
@@ -757,13 +837,20 @@ def _library(settings: Settings) -> Library:
         return Library(ledger.history.published())
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise RulebookError(f"{path} is no text in UTF-8: {error.reason}", hint="rulebooks and cases are YAML", code="not_yaml") from None
+
+
 @rules.command("list")
 @output
 @click.pass_obj
 def rules_list(settings: Settings, form: str) -> None:
     """Every rulebook at hand, with its date and hash."""
     found = _library(settings).books()
-    lines = [(b.name, b.programme, day_text(b.effective), b.language, b.hash[:12], b.label) for b in found]
+    lines = [(b.name, b.programme, out.when(b.effective), b.language, out.Told(b.hash[:12], b.hash), b.label) for b in found]
     out.rows(("rulebook", "programme", "in force from", "language", "hash", "label"), lines, form)
 
 
@@ -779,11 +866,11 @@ def rules_show(settings: Settings, name: str) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def rules_lint(files: tuple[Path, ...]) -> None:
     """Check rulebooks: errors that cannot be right, warnings that are odd. Exits 1 on errors."""
-    problems = [(file, problem) for file in files for problem in lint.lint(file.read_text("utf-8"), file.name)]
+    problems = [(file, problem) for file in files for problem in lint.lint(_text(file), file.name)]
     for file, problem in problems:
         click.echo(f"{file}: {problem}")
     errors = sum(problem.severity == "error" for _, problem in problems)
-    out.say(f"{len(files)} rulebooks: {errors} errors, {len(problems) - errors} warnings")
+    out.say(f"{out.many(len(files), 'rulebook')}: {out.many(errors, 'error')}, {out.many(len(problems) - errors, 'warning')}")
     if errors:
         raise click.exceptions.Exit(1)
 
@@ -794,16 +881,17 @@ def rules_lint(files: tuple[Path, ...]) -> None:
 @click.pass_obj
 def rules_test(settings: Settings, paths: tuple[Path, ...], drafts: tuple[Path, ...]) -> None:
     """Run golden cases (files, or folders of them); default those that ship. Exits 1 with the differences."""
-    library = _with(_library(settings), [books.load(draft.read_text("utf-8"), name=draft.name) for draft in drafts])
+    library = _with(_library(settings), [books.load(_text(draft), name=draft.name) for draft in drafts])
     files = [file for path in paths or (Path(books.__file__).parent / "books",) for file in _golden_files(path)]
     cases = expectations = failed = 0
     for file in files:
-        outcome = golden.run(file.read_text("utf-8"), str(file), library)
+        outcome = golden.run(_text(file), str(file), library)
         cases, expectations = cases + outcome.cases, expectations + outcome.expectations
         for mismatch in outcome.mismatches:
             failed += 1
             click.echo(str(mismatch))
-    out.say(f"{len(files)} files, {cases} cases, {expectations} expectations: {failed} not met")
+    told = [out.many(len(files), "file"), out.many(cases, "case"), out.many(expectations, "expectation")]
+    out.say(f"{', '.join(told)}: {failed} not met")
     if failed or not files:
         raise click.exceptions.Exit(1)
 
@@ -838,7 +926,7 @@ def rules_diff(settings: Settings, old: str, new: str, form: str) -> None:
 def _book(library: Library, name: str) -> books.Book:
     """A rulebook by its name, or in a file."""
     path = Path(name)
-    return books.load(path.read_text("utf-8"), name=path.name) if path.is_file() else library.book(name)
+    return books.load(_text(path), name=path.name) if path.is_file() else library.book(name)
 
 
 @rules.command("impact")
@@ -847,7 +935,7 @@ def _book(library: Library, name: str) -> books.Book:
 @click.pass_obj
 def rules_impact(settings: Settings, file: Path, form: str) -> None:
     """Whose credited tier would change, and from when, if the rulebook in FILE were published. Nothing is recorded."""
-    book = books.load(file.read_text("utf-8"), name=file.name)
+    book = books.load(_text(file), name=file.name)
     with _open(settings) as ledger:
         ledger.catch_up()
         with _bar("asking every partner") as step:
@@ -885,13 +973,13 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
         raise RulebookError(
             f"{file} comes without golden cases", hint="name cases that say what must come out: --golden FILE", code="golden_missing"
         )
-    written = file.read_text("utf-8")
+    written = _text(file)
     errors = [problem for problem in lint.lint(written, file.name) if problem.severity == "error"]
     for problem in errors:
         click.echo(f"{file}: {problem}")
     book = books.load(written, name=file.name)
     known = _with(_library(settings), [book])
-    failed = [m for f in files for m in golden.run(f.read_text("utf-8"), str(f), known).mismatches]
+    failed = [m for f in files for m in golden.run(_text(f), str(f), known).mismatches]
     for mismatch in failed:
         click.echo(str(mismatch))
     if errors or failed:
@@ -947,7 +1035,9 @@ def export(settings: Settings, partner: str | None, sealed: bool) -> None:
 
 def _exported(ledger: Ledger, partner: str | None) -> Iterator[Any]:
     if partner is not None:
-        yield from ledger.history.events(partner)
+        if not (found := ledger.history.events(partner)):
+            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
+        yield from found
         return
     after = 0
     while page := ledger.history.tail(after, 1000):
@@ -962,60 +1052,62 @@ def _exported(ledger: Ledger, partner: str | None) -> Iterator[Any]:
 def demo_(path: Path) -> None:
     """Build a ledger of four years and three dozen partners, and walk through it."""
     settings = Settings(path=path)
-    if path.exists():
-        out.say(f"{path} is there already; it is shown as it is")
     with _open(settings, create=True) as ledger:
-        built = ledger.log.head() == 0
-        if built:
+        if ledger.log.head() == 0:
             demo.build(ledger.log, ledger.directory)
+        elif not demo.is_whole(ledger.history):
+            raise click.BadParameter(f"{path} is there already, and is not a whole demo; name another path with --at")
+        else:
+            out.say(f"{path} is there already; it is shown as it is")
         walk = Ledger(settings, clock=lambda: demo.TODAY)
         try:
-            _walk_through(walk, path)
+            _walk_through(walk, f"points --ledger {path}")
         finally:
             walk.close()
 
 
-def _walk_through(ledger: Ledger, path: Path) -> None:
-    questions, moment = ledger.questions(), Moment(as_of=demo.TODAY)
-    command = f"points --ledger {path}"
-    day = day_text(demo.TODAY)
-    out.line(
-        f"{ledger.log.head()} events of {len(ledger.history.partners())} partners of an invented market, up to {day}. Seed {demo.SEED}."
-    )
+def _walk_through(ledger: Ledger, command: str) -> None:
+    questions, moment, partner, day = ledger.questions(), Moment(as_of=demo.TODAY), demo.AT_RISK, text(demo.TODAY)
+    out.line(f"{ledger.log.head()} events of {len(ledger.history.partners())} invented partners, up to {day[:10]}. Seed {demo.SEED}.")
     out.line()
-    out.line(f"1. The ranking           {command} ranking --as-of {day}T00:00:00Z --limit 8")
-    top = questions.ranking(moment)[:8]
-    rows = [(r.place, _name(ledger, "partner", r.partner), r.score, r.credited or "none", r.performance or "none") for r in top]
+    out.line(f"1. The ranking           {command} ranking --as-of {day} --limit 5")
+    rows = [
+        (r.place, _name(ledger, "partner", r.partner), r.score, r.credited or "none", r.performance or "none")
+        for r in questions.ranking(moment)[:5]
+    ]
     out.table(("place", "partner", "score", "credited", "performance"), rows)
     out.line()
-    endangered = [e for e in questions.at_risk(moment) if e.at_risk is not None and e.tier_lost_at is not None]
-    endangered.sort(key=lambda e: (e.performance is None, not (e.at_risk and e.at_risk.cause and e.at_risk.cause.lots), e.partner))
-    if endangered:
-        first = endangered[0].partner
-        out.line(f"2. A partner at risk     {command} standing {first} --as-of {day}T00:00:00Z")
-        _show_standing(ledger, questions.standing(first, moment))
-        out.line()
-        out.line(f"3. Its score explained   {command} why {first} --number total --as-of {day}T00:00:00Z")
-        out.tree(questions.why(first, moment).reasons["total"], limit=4)
-        out.line()
+    out.line(f"2. A partner at risk     {command} standing {partner} --as-of {day}")
+    answer = questions.standing(partner, moment)
+    _show_standing(ledger, answer)
+    assert answer.tier_lost_at is not None, f"{partner} was to be at risk"
+    until = answer.tier_lost_at.at
+    out.line()
+    out.line(f"   What ends by then     {command} breakdown {partner} --as-of {day} --deal-type sourced --ending {day_text(until)}")
+    found = boards.ending(questions.breakdown(partner, moment, deal_type="sourced")[1], until)
+    out.table(("ends", "points", "client", "line", "position"), [(out.when(o.end), o.value, o.client, o.line, o.position) for o in found])
+    out.line()
+    out.line(f"3. Its score explained   {command} why {partner} --number total --as-of {day}")
+    out.tree(questions.why(partner, moment).reasons["total"], limit=2)
+    out.line()
     _walk_late(questions, command)
 
 
 def _walk_late(questions: Questions, command: str) -> None:
     """A sale of March, told in May."""
-    late = next(s for s in questions.history.events("P-05") if s.event.id == demo.LATE)
-    as_of = late.event.effective_at + 20 * DAY
-    before = questions.standing("P-05", Moment(as_of=as_of, known_at=late.position - 1))
-    after = questions.standing("P-05", Moment(as_of=as_of))
-    out.line(f"4. A late fact           {command} standing P-05 --as-of {day_text(as_of)} --known-at {late.position - 1}")
+    late = demo.late(questions.history)
+    as_of, partner = late.event.effective_at + 20 * DAY, demo.TOLD_LATE
+    out.line(f"4. A late fact           {command} standing {partner} --as-of {text(as_of)} --known-at {late.position - 1}")
     out.line(f"   A sale of {day_text(late.event.effective_at)} was recorded on {out.when(late.recorded_at)}, at position {late.position}.")
-    rows = [
-        ("known before it", before.basis.known_at, before.values["total"], before.performance or "none", before.credited or "none"),
-        ("known now", after.basis.known_at, after.values["total"], after.performance or "none", after.credited or "none"),
-    ]
-    out.table((f"P-05 as of {day_text(as_of)}", "position", "total", "performance", "credited"), rows)
+    rows = []
+    for known in (late.position - 1, late.position):
+        answer = questions.standing(partner, Moment(as_of=as_of, known_at=known))
+        lost = answer.tier_lost_at
+        rows.append((f"position {known}", answer.values["total"], answer.performance or "none", answer.credited or "none",
+                     out.when(lost.at) if lost else "never"))  # fmt: skip
+    out.table((f"{partner} on {day_text(as_of)}, as known at", "total", "performance", "credited", "tier lost at"), rows)
     out.line()
-    out.line(f"Go on: {command} --help; {command} dashboard P-05 --as-of 2026-06-29; {command} verify")
+    out.line(f"Go on: {command} dashboard {partner} --as-of {text(demo.TODAY)[:10]}; {command} verify; points --help")
 
 
 if __name__ == "__main__":

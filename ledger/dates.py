@@ -39,6 +39,11 @@ def start(written: str, now: Instant, zone: str = "UTC") -> Instant:
     return _range(written.strip(), now, zone)[0]
 
 
+def ahead(written: str, at: Instant, zone: str = "UTC") -> Instant:
+    """A time from `at` on (90d, +3m), or the first instant of a date."""
+    return start(f"+{written}" if _AGO.fullmatch(f"+{written}") else written, at, zone)
+
+
 def period(written: str, now: Instant, zone: str = "UTC") -> tuple[Instant, Instant]:
     """[since, until): a day, month, quarter or year, or two of them as `2024-01..2024-03` (the last one included)."""
     first, dots, last = written.partition("..")

@@ -5,11 +5,12 @@ It is made of events alone and goes through the door like everything else; the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import Protocol
 
 from ledger.directory import Directory, Entry
-from ledger.events.envelope import Event, event
+from ledger.events.envelope import Event, Sealed, event
 from ledger.instants import DAY, Instant, day_text, parse
 from ledger.intake import Accepted, Intake
 from ledger.log import Log
@@ -21,6 +22,10 @@ SOURCE = "demo"
 PARTNERS = 36
 LATE = "sale-late"
 """The id of the sale that was told two months late."""
+TOLD_LATE = "P-05"
+"""Whose sale that is."""
+AT_RISK = "P-28"
+"""Who holds its tier today, and loses it by lots that are known to end."""
 
 _LINES = ("marketing", "sales", "service", "content", "operations")
 _COUNTRIES = ("US", "DE", "GB", "NL", "FR", "IN", "SG", "BR", "MX", "CA")
@@ -123,10 +128,27 @@ def _late() -> list[Story]:
     """A sale of March that was recorded in May: it restates what was known in between."""
     at = parse("2026-03-10")
     sale = event(
-        "points.sold.v1", subject="P-05", effective_at=at, id=LATE, source=SOURCE, client="P-05-C1", line="content", amount="9000.00",
-        currency="USD",
+        "points.sold.v1", subject=TOLD_LATE, effective_at=at, id=LATE, source=SOURCE, client=f"{TOLD_LATE}-C1", line="content",
+        amount="9000.00", currency="USD",
     )  # fmt: skip
     return [(parse("2026-05-20T09:30:00Z"), sale)]
+
+
+class Told(Protocol):
+    """What is asked of a log here."""
+
+    def events(self, partner: str) -> Sequence[Sealed]: ...
+
+
+def is_whole(history: Told) -> bool:
+    """Whether a ledger has the story up to its last event."""
+    last = story()[-1][1]
+    return any(sealed.event == last for sealed in history.events(str(last.subject)))
+
+
+def late(history: Told) -> Sealed:
+    """The sale that was told late."""
+    return next(sealed for sealed in history.events(TOLD_LATE) if sealed.event.id == LATE)
 
 
 def build(log: Log, directory: Directory) -> int:
@@ -160,6 +182,8 @@ _LAST_NAMES = ("Lantern", "Compass", "Bridge")
 def _names(directory: Directory) -> None:
     names = [f"{first} {last}" for last in _LAST_NAMES for first in _FIRST_NAMES]
     entries = [Entry("partner", f"P-{n:02}", name, account=f"https://crm.example/p/{n}") for n, name in enumerate(names, start=1)]
+    sold_to = sorted({made.data.client for _, made in story() if made.kind == "client.assigned.v1"})
+    entries += [Entry("client", c, crm_record=f"https://crm.example/c/{c}", account=f"https://app.example/{c}") for c in sold_to]
     entries += [Entry("contact", "K-1", "Channel account manager", "cam@programme.example")]
     entries += [Entry("contact", "K-2", "Channel consultant", "consultant@programme.example")]
     directory.put(*entries)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -226,27 +227,34 @@ def _local(column: str, zone: Node) -> Callable[[int, Mapping[str, str]], str | 
     return utc
 
 
-def read(mapping: LineMapping, stream: IO[str], name: str, progress: Callable[[int], None] = lambda n: None) -> list[Line]:
+def read(mapping: LineMapping, stream: IO[str], name: str) -> list[Line]:
     """Every line of a CSV file, in order of effective time, then of line; lines that map to no event come first."""
     reader = csv.reader(stream)
     header = next(reader, None)
     if header is None:
         raise MappingError(f"{name} is empty", hint="a CSV file with a header line")
     mapping.check(header, name)
-    lines = []
-    for number, cells in enumerate(reader, start=2):
-        lines.append(_line(mapping, number, header, cells))
-        if number % 10_000 == 0:
-            progress(number)
+    lines = [_line(mapping, number, header, cells) for number, cells in enumerate(_cells(reader), start=2)]
     lines.sort(key=lambda line: (line.effective_at, line.number))
     return lines
 
 
-def _line(mapping: LineMapping, number: int, header: list[str], cells: list[str]) -> Line:
-    if len(cells) != len(header):
-        reason = f"it has {len(cells)} cells, the header {len(header)}"
-        return Line(number, {}, Refusal("bad_line", reason, "mend the line and import again", f"line {number}"))
-    return mapping.line(number, dict(zip(header, cells, strict=True)))
+def _cells(reader: Iterator[list[str]]) -> Iterator[list[str] | str]:
+    """The cells of each line, or why it has none."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield str(error)
+
+
+def _line(mapping: LineMapping, number: int, header: list[str], cells: list[str] | str) -> Line:
+    if isinstance(cells, list) and len(cells) == len(header):
+        return mapping.line(number, dict(zip(header, cells, strict=True)))
+    reason = cells if isinstance(cells, str) else f"it has {len(cells)} cells, the header {len(header)}"
+    return Line(number, {}, Refusal("bad_line", reason, "mend the line and import again", f"line {number}"))
 
 
 def record(
@@ -282,14 +290,26 @@ def _chunks(lines: list[Line], size: int) -> Iterator[list[Line]]:
 
 
 def load_mapping(path: Path) -> LineMapping:
-    return LineMapping(path.read_text("utf-8"), path.name)
+    try:
+        return LineMapping(path.read_text("utf-8"), path.name)
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{path.name} is no text in UTF-8: {error.reason}", hint="the mapping comes first, then the CSV file") from None
+
+
+def load(mapping: LineMapping, path: Path) -> list[Line]:
+    """Every line of the file. Raises MappingError where it is no CSV file at all; a line that is wrong is a refusal."""
+    try:
+        with open_csv(path) as stream:
+            return read(mapping, stream, path.name)
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise MappingError(f"{path.name} cannot be read: {error}", hint="a CSV file in UTF-8, or one compressed by gzip") from None
 
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[IO[str]]:
     """The text of a CSV file, also where it is compressed by gzip."""
     if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
             yield stream
     else:
         with path.open(encoding="utf-8-sig", newline="") as stream:

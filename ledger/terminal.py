@@ -1,6 +1,7 @@
 """Answers on a terminal: tables for people, JSON and CSV for programs. It shows; it computes nothing.
 
-Numbers are shown rounded to two decimals, half up; JSON carries the exact value, as a fraction where it is no decimal.
+People see numbers rounded to two decimals, half up, and days; JSON carries the exact value, as a fraction where it is no decimal,
+and whole times.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -15,26 +19,41 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
 from ledger.rules.reasons import Reason
 
-
-class Named(str):
-    """An id that people see with its name; programs get the id."""
-
-    id: str
-
-    def __new__(cls, id: str, name: str | None) -> Named:
-        named = super().__new__(cls, f"{id} ({name})" if name else id)
-        named.id = id
-        return named
-
-
 FORMATS = ("table", "json", "jsonl", "csv")
+
+_NUMERIC = re.compile(r"-?[\d,]+(\.\d+)?", re.ASCII)
+_UNSEEN = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
+"""What a terminal would obey instead of showing it."""
+
+
+class Told(str):
+    """What people see; `written` is what programs get."""
+
+    written: str
+
+    def __new__(cls, seen: str, written: str) -> Told:
+        told = super().__new__(cls, seen)
+        told.written = written
+        return told
+
+
+def named(id: str, name: str | None) -> Told:
+    """An id with its name; programs get the id."""
+    return Told(f"{id} ({name})" if name else id, id)
+
+
+def when(at: Instant | None) -> str:
+    """A day, or a time where it is not 00:00; the last microsecond of a day is shown as that day's end. Programs get the whole time."""
+    if at is None or at <= BEGINNING:
+        return ""
+    if at < FOREVER and (at + 1) % 86_400_000_000 == 0:
+        return Told(f"{text(at)[:10]} (end of day)", text(at))
+    return Told(day_text(at), text(at))
 
 
 def number(value: Fraction | None) -> str:
@@ -46,25 +65,23 @@ def number(value: Fraction | None) -> str:
     return shown.rstrip("0").rstrip(".")
 
 
+def many(count: int, what: str) -> str:
+    """A number of things: 1 event, 2 events."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def exact(value: Fraction) -> str:
     """A decimal where the value is one, else a fraction."""
-    twos_and_fives = value.denominator
+    digits, rest = 0, value.denominator
     for prime in (2, 5):
-        while twos_and_fives % prime == 0:
-            twos_and_fives //= prime
-    if twos_and_fives != 1:
+        power = 0
+        while rest % prime == 0:
+            rest, power = rest // prime, power + 1
+        digits = max(digits, power)
+    if rest != 1:
         return str(value)
-    digits = len(str(value.denominator))
-    return f"{Decimal(value.numerator) / Decimal(value.denominator):.{4 * digits}f}".rstrip("0").rstrip(".") if value else "0"
-
-
-def when(at: Instant | None) -> str:
-    """A day, or a time where it is not 00:00; the last microsecond of a day is shown as that day's end."""
-    if at is None or at <= BEGINNING:
-        return ""
-    if at < FOREVER and (at + 1) % 86_400_000_000 == 0:
-        return f"{text(at)[:10]} (end of day)"
-    return day_text(at)
+    written = str(abs(value.numerator) * 10**digits // value.denominator).rjust(digits + 1, "0")
+    return ("-" if value < 0 else "") + (f"{written[:-digits]}.{written[-digits:]}" if digits else written)
 
 
 def plain(value: Any) -> Any:
@@ -75,8 +92,8 @@ def plain(value: Any) -> Any:
         return {f.name: _field(str(f.type), getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Fraction):
         return exact(value)
-    if isinstance(value, Named):
-        return value.id
+    if isinstance(value, Told):
+        return value.written
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -95,7 +112,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
     if reason.position is not None:
         told["position"] = reason.position
     if reason.until is not None:
-        told |= {"since": when(reason.effective_at), "until": when(reason.until)}
+        told |= {"since": plain(when(reason.effective_at)) or None, "until": text(reason.until)}
     if reason.assumed:
         told["assumed"] = True
     if reason.source:
@@ -108,6 +125,11 @@ def _reason(reason: Reason) -> dict[str, Any]:
 def say(message: str) -> None:
     """Talk goes to stderr; stdout is for data."""
     print(message, file=sys.stderr)
+
+
+def hush() -> None:
+    """Nobody reads any more: what is still to be flushed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def emit(answer: Any, format: str) -> None:
@@ -130,17 +152,22 @@ def _paths(told: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_key(name) for name in columns])
     writer.writerows([[_written(cell) for cell in line] for line in lines])
     print(out.getvalue(), end="")
 
 
+def _key(column: str) -> str:
+    """The heading of a column as a name in JSON and CSV."""
+    return column.replace(" ", "_").replace("-", "_")
+
+
 def _written(cell: Any) -> str:
-    """For programs: numbers as decimals, where they are none to six places (JSON has the fraction); ids without names."""
+    """For programs: numbers as decimals, where they are none to six places (JSON has the fraction); ids without names; whole times."""
     if isinstance(cell, Fraction):
         written = exact(cell)
         return written if "/" not in written else exact(Fraction(round(cell * 1_000_000), 1_000_000))
-    return cell.id if isinstance(cell, Named) else _shown(cell)
+    return cell.written if isinstance(cell, Told) else _shown(cell)
 
 
 def rows(
@@ -162,7 +189,7 @@ def rows(
 def _objects(columns: Sequence[str], lines: Iterable[Sequence[Any]], answers: Iterable[Any] | None) -> list[Any]:
     if answers is not None:
         return [plain(answer) for answer in answers]
-    return [{name: plain(cell) for name, cell in zip(columns, line, strict=True)} for line in lines]
+    return [{_key(name): plain(cell) for name, cell in zip(columns, line, strict=True)} for line in lines]
 
 
 def _shown(cell: Any) -> str:
@@ -170,42 +197,94 @@ def _shown(cell: Any) -> str:
         return number(cell)
     if isinstance(cell, bool):
         return "yes" if cell else "no"
+    if isinstance(cell, tuple):
+        return ", ".join(map(_shown, cell))
     return "" if cell is None else str(cell)
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[Any]], title: str = "") -> None:
-    console = _console()
-    shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    cells = [list(line) for line in lines]
-    for i, name in enumerate(columns):
-        right = any(isinstance(line[i], Fraction | int) and not isinstance(line[i], bool) for line in cells)
-        shown.add_column(name, justify="right" if right else "left", overflow="fold")
-    for line in cells:
-        shown.add_row(*[Text(_shown(cell)) for cell in line])
-    console.print(shown)
+    """Columns side by side, numbers by their decimal points; a column in which nothing stands is left out.
+
+    Where they do not fit the terminal, each line is told one cell below the other.
+    """
+    cells = [[_shown(cell).replace("\n", " ").translate(_UNSEEN) for cell in line] for line in lines]
+    if title:
+        line(title if cells else f"{title}: none")
+        if not cells:
+            return
+    told = [_column(name, [row[i] for row in cells]) for i, name in enumerate(columns) if not cells or any(row[i] for row in cells)]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if width is not None and sum(cell_len(column[0]) + 2 for column in told) - 2 > width:
+        _below(told)
+        return
+    for row in zip(*told, strict=True):
+        line("  ".join(row))
+
+
+def _column(name: str, cells: list[str]) -> list[str]:
+    """Heading and cells, of one width."""
+    numeric = any(cells) and all(_NUMERIC.fullmatch(cell) for cell in cells if cell)
+    if numeric:
+        places = max(len(cell.partition(".")[2]) for cell in cells)
+        cells = [cell + " " * _short(cell, places) for cell in cells]
+    width = max(map(cell_len, [name, *cells]))
+    gaps = [" " * (width - cell_len(cell)) for cell in [name, *cells]]
+    return [gap + cell if numeric else cell + gap for gap, cell in zip(gaps, [name, *cells], strict=True)]
+
+
+def _short(cell: str, places: int) -> int:
+    """By how much a number ends before the longest of its column does."""
+    _, point, decimals = cell.partition(".")
+    return places + (places > 0) - len(decimals) - len(point)
+
+
+def _below(told: list[list[str]]) -> None:
+    names = [column[0].strip() for column in told]
+    width = max(map(len, names))
+    for row in zip(*[column[1:] for column in told], strict=True):
+        for name, cell in zip(names, row, strict=True):
+            if cell.strip():
+                line(f"{name.ljust(width)}  {cell.strip()}")
+        line()
 
 
 def line(message: str = "") -> None:
-    _console().print(Text(message), soft_wrap=True)
+    print(message.rstrip().translate(_UNSEEN))
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
-def tree(reason: Reason, indent: int = 0, *, limit: int = 12) -> None:
-    """A reason as an indented tree; long sums show their largest children."""
-    value = reason.value
-    shown = number(value) if isinstance(value, Fraction) else _shown(value)
+def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] | None = None) -> None:
+    """A reason as an indented tree; long sums show their largest children, and what was told before is told once."""
+    told = set() if told is None else told
     at = f"  [position {reason.position}, {when(reason.effective_at)} to {when(reason.until)}]" if reason.until is not None else ""
     marks = (" (assumed)" if reason.assumed else "") + (f"  <{reason.source}>" if reason.source else "")
-    operation = f" ({reason.op})" if reason.op in ("sum", "count", "distinct", "median", "min", "max") else ""
-    line(f"{'  ' * indent}{shown}  {reason.text}{operation}{marks}{at}")
-    children = sorted(reason.children, key=_size, reverse=True) if reason.op in ("sum", "count", "distinct") else list(reason.children)
+    operation = f" ({reason.op})" if reason.op in (*_AGGREGATES, "min", "max") else ""
+    again = reason in told
+    line(f"{'  ' * indent}{_factor(reason.value)}  {reason.text}{operation}{marks}{at}{' (see above)' if again else ''}")
+    if again:
+        return
+    if reason.children and reason.op in (*_AGGREGATES, "number"):
+        told.add(reason)
+    children = [child for child in reason.children if not _plain_number(child)]
+    children = sorted(children, key=_size, reverse=True) if reason.op in ("sum", "count", "distinct") else children
     for child in children[:limit]:
-        tree(child, indent + 1, limit=limit)
+        tree(child, indent + 1, limit=limit, told=told)
     if len(children) > limit:
         line(f"{'  ' * (indent + 1)}... and {len(children) - limit} more (-o json has all)")
+
+
+_AGGREGATES = ("sum", "count", "distinct", "median", "each")
+
+
+def _plain_number(reason: Reason) -> bool:
+    """A number of the rulebook's text, which the line above shows already."""
+    return reason.op == "constant" and _NUMERIC.fullmatch(reason.text) is not None
+
+
+def _factor(value: Fraction | bool | str) -> str:
+    """As a number; what is below 1 and no short decimal as the fraction that it is, so that the product can be checked."""
+    if isinstance(value, Fraction) and abs(value) < 1 and (value * 100).denominator != 1:
+        return str(value)
+    return _shown(value)
 
 
 def _size(reason: Reason) -> Fraction:

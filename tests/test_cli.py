@@ -3,13 +3,20 @@
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from ledger import terminal as out
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,83 @@ def test_a_late_fact_is_known_from_its_position_on(ledger: Path) -> None:
     assert Fraction(totals[1]) - Fraction(totals[0]) == 270
 
 
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_every_key_is_a_name_and_every_time_is_whole(ledger: Path, words: tuple[str, ...]) -> None:
+    def check(told: object) -> None:
+        if isinstance(told, dict):
+            assert all(key and (" " not in key or ": " in key) for key in told), told.keys()
+        if isinstance(told, dict | list):
+            for part in told.values() if isinstance(told, dict) else told:
+                check(part)
+        else:
+            assert "end of day" not in str(told) and not (isinstance(told, int) and told > 10**12), told
+
+    check(json.loads(points(ledger, *words, *AT, "-o", "json").stdout))
+    heading, *lines = csv.reader(io.StringIO(points(ledger, *words, *AT, "-o", "csv").stdout))
+    assert all(name and " " not in name for name in heading)
+    assert not any("end of day" in cell for line in lines for cell in line)
+
+
+def test_tables_have_no_blanks_at_the_end_and_numbers_stand_by_their_points(ledger: Path) -> None:
+    lines = points(ledger, "standing", "P-28", *AT).stdout.splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    begin = lines.index("measure            value  unit")
+    assert [line[16:24].rstrip() for line in lines[begin + 1 : begin + 5]] == ["   86.61", "   74.99", "   50.39", "    1"]
+
+
+def test_a_failing_requirement_is_told_in_its_tense(ledger: Path) -> None:
+    ahead = points(ledger, "standing", "P-28", *AT).stdout
+    assert "sourced fails on 2026-07-14: 58.91 of 63, 4.09 missing" in ahead
+    assert "sourced fails on 2026-07-14: 0 of 63 by 2027-01-15, 63 missing" in ahead
+    assert "16.07 of P-28-C2 content (position 5497) ends 2026-07-14" in ahead
+    behind = points(ledger, "standing", "P-05", *AT).stdout
+    assert "total fails since 2026-03-11" in behind and "ended 2026-03-11" in behind and "fails first" not in behind
+
+
+def test_what_ends_soon_comes_with_its_dates(ledger: Path) -> None:
+    words = ("breakdown", "P-28", *AT, "--deal-type", "sourced", "-o", "csv", "--ending")
+    rows = list(csv.DictReader(io.StringIO(points(ledger, *words, "2027-01-15").stdout)))
+    assert [row["until"][:10] for row in rows] == ["2026-07-14", "2026-08-25", "2026-11-19", "2027-01-05", "2027-01-05"]
+    assert len(list(csv.DictReader(io.StringIO(points(ledger, *words, "60d").stdout)))) == 2
+
+
+def test_at_risk_within_a_time_or_by_a_date(ledger: Path) -> None:
+    asked = [json.loads(points(ledger, "at-risk", *AT, "--within", within, "-o", "json").stdout) for within in ("30d", "+30d", "2026-07-29")]
+    assert asked[0] == asked[1] == asked[2] and asked[0]
+    assert points(ledger, "at-risk", "--within", "soon").exit_code == 2
+
+
+def test_one_number_explained_is_one_number(ledger: Path) -> None:
+    told = json.loads(points(ledger, "why", "P-28", *AT, "--number", "total", "-o", "json").stdout)
+    assert told.keys() == {"basis", "number", "reason"}
+    value = json.loads(points(ledger, "standing", "P-28", *AT, "-o", "json").stdout)["values"]["total"]
+    assert told["reason"]["value"] == value
+    shown = points(ledger, "why", "P-28", *AT).stdout
+    assert "10/129  rate[" in shown and "(see above)" in shown and shown.count("position 6312") == 2  # in sourced and in sold
+
+
+def test_changes_show_before_and_after_on_stdout(ledger: Path) -> None:
+    result = points(ledger, "changes", "P-28", "2026-Q1")
+    assert "measure  before   after" in result.stdout and result.stderr == ""
+
+
+def test_a_whole_dashboard(ledger: Path) -> None:
+    shown = points(ledger, "dashboard", "P-28", *AT, "--goal", "Diamond").stdout
+    for part in ("1 renewal decision due within 90 days", "goal: Diamond", "clients\n", "renewals\n", "cam@programme.example", "points by month"):
+        assert part in shown, part
+    board = json.loads(points(ledger, "dashboard", "P-28", *AT, "-o", "json").stdout)
+    assert [month["foreseen"] for month in board["months"]] == [False] * 7 + [True] * 3
+    client = json.loads(points(ledger, "client", "P-28", "P-28-C2", *AT, "-o", "json").stdout)
+    assert client["directory"]["crm_record"].startswith("https://") and client["client"]["client"] == "P-28-C2"
+    people = json.loads(points(ledger, "team", "P-28", *AT, "-o", "json").stdout)
+    assert people[0]["certificates"] == ["solutions-partner"] and people[1]["e_mail"] == "cam@programme.example"
+
+
 REFUSALS = [
+    (("why", "P-05", "--number", "luck"), 3, "unknown_number"),
+    (("export", "--partner", "P-99"), 3, "unknown_partner"),
+    (("override", "grant", "P-99", "--tier", "Gold", "--until", "+3m", "--reason", "x", "--author", "y"), 3, "unknown_partner"),
+    (("override", "grant", "P-05", "--tier", "Bronze", "--until", "+3m", "--reason", "x", "--author", "y"), 3, "unknown_tier"),
     (("standing", "P-99"), 3, "unknown_partner"),
     (("standing", "P-05", "--rulebook", "points-1999"), 3, "unknown_rulebook"),
     (("standing", "P-05", "--as-of", "soon"), 2, "bad_date"),
@@ -116,10 +199,14 @@ def sale(id: str, amount: str = "1000.00", **more: str) -> str:
 def test_record_gives_a_receipt_for_each_line(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     lines = "\n".join([sale("1"), sale("2"), sale("1"), sale("1", "5.00"), "garbage", sale("3", "12,5")])
-    result = points(path, "record", "-o", "json", input=lines)
+    result = points(path, "record", "-o", "json", input=lines.replace("garbage", "\ngarbage"))
     assert result.exit_code == 1
-    assert [row["receipt"] for row in json.loads(result.stdout)] == ["accepted", "accepted", "duplicate", "refused", "refused", "refused"]
-    assert "6 received: 2 accepted, 1 duplicates, 3 refused" in result.stderr
+    rows = json.loads(result.stdout)
+    assert [row["receipt"] for row in rows] == ["accepted", "accepted", "duplicate", "refused", "refused", "refused"]
+    assert [row["position"] for row in rows] == [1, 2, 1, None, None, None]
+    assert [row["line"] for row in rows] == [1, 2, 3, 4, 6, 7]
+    assert (rows[4]["code"], rows[0]["code"]) == ("not_json", None) and rows[4]["hint"]
+    assert "6 received: 2 accepted, 1 duplicate, 3 refused" in result.stderr
     answer = json.loads(points(path, "standing", "A", "--as-of", "2024-05-02", "-o", "json").stdout)
     assert answer["values"]["sold"] == "100"
 
@@ -268,3 +355,108 @@ def test_csv_is_for_programs(tmp_path: Path) -> None:
     rows = points(ledger, "ranking", "--as-of", "2025-09-01", "-o", "csv").stdout.splitlines()
     assert rows[0].startswith("place,partner,score") and rows[1].startswith("1,A,56818.181818,")
     assert "values.sold,625000/11" in points(ledger, "standing", "A", "--as-of", "2025-09-01", "-o", "csv").stdout
+
+
+@pytest.fixture
+def garbage(tmp_path: Path) -> Path:
+    file = tmp_path / "garbage"
+    file.write_bytes(bytes(range(256)) * 1000)
+    return file
+
+
+def test_garbage_is_refused_in_words(tmp_path: Path, garbage: Path) -> None:
+    ledger, file = tmp_path / "x.db", str(garbage)
+    example = Path(__file__).parent.parent / "examples" / "online-retail"
+    mapping, lines = str(example / "mapping.yaml"), str(example / "lines.csv")
+    publish = ("rules", "publish", file, "--author", "a", "--golden", file)
+    for words, code in (
+        (("import", file, lines, "--refused", str(tmp_path / "r")), 2), (("import", mapping, file), 2), (("rules", "lint", file), 5),
+        (("rules", "test", file), 5), (("rules", "diff", file, "points-2024"), 5), (publish, 5), (("record", file), 1),
+    ):  # fmt: skip
+        result = points(ledger, *words)
+        assert result.exit_code == code and (result.stderr.startswith("points: ") or words[0] == "record"), (words, result.stderr)
+    assert not garbage.with_name("garbage.refused.jsonl").exists()
+
+
+def test_a_line_that_is_no_line_is_refused_alone(tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "examples" / "online-retail"
+    lines = (example / "lines.csv").read_text().splitlines(keepends=True)
+    file = tmp_path / "lines.csv"
+    file.write_text("".join([*lines[:2], "x" * 200_000 + "\n", lines[2]]))
+    result = points(tmp_path / "x.db", "import", str(example / "mapping.yaml"), str(file))
+    assert "3 lines: 2 accepted, 0 duplicates, 1 refused" in result.stderr and "bad_line" in result.stderr
+    file.write_text("".join(lines[:3]))
+    assert points(tmp_path / "y.db", "import", str(example / "mapping.yaml"), str(file)).exit_code == 0
+    assert not file.with_name("lines.csv.refused.jsonl").exists(), "without refusals there is no file of them"
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "examples" / "online-retail"
+    words = ("import", str(example / "mapping.yaml"), str(example / "lines.csv"), "--refused", str(tmp_path))
+    result = points(tmp_path / "x.db", *words)
+    assert (result.exit_code, result.stderr) == (2, f"points: {tmp_path}: Is a directory [no_access]\n")
+
+
+def test_a_demo_goes_into_no_other_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    points(path, "record", input=sale("1"))
+    result = CliRunner().invoke(main, ["demo", "--at", str(path)])
+    assert result.exit_code == 2 and "not a whole demo" in result.stderr
+
+
+def process(*words: str, **more: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from cli import main; main(prog_name='points')", *words]
+    root = Path(__file__).parent.parent
+    return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_reader_that_has_enough_is_no_error(ledger: Path, form: str) -> None:
+    asked = process("--ledger", str(ledger), "why", "P-20", *AT, "-o", form)
+    assert asked.stdout is not None and asked.stderr is not None
+    asked.stdout.readline()
+    asked.stdout.close()
+    assert (asked.stderr.read(), asked.wait()) == ("", 0)
+    asked.stderr.close()
+
+
+def test_ctrl_c_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    asked = process("--ledger", str(path), "record", stdin=subprocess.PIPE)
+    while not path.with_suffix(".directory.db").exists():
+        time.sleep(0.05)
+    time.sleep(0.3)
+    asked.send_signal(signal.SIGINT)
+    _, told = asked.communicate()
+    assert (asked.returncode, told) == (130, "points: stopped; what was recorded so far is safe\n")
+
+
+def test_shell_completion_knows_commands_and_options() -> None:
+    source = process(env={**os.environ, "_POINTS_COMPLETE": "bash_source"}).communicate()[0]
+    assert "complete -o nosort -F _points_completion points" in source
+    asked = {"_POINTS_COMPLETE": "bash_complete", "COMP_WORDS": "points st", "COMP_CWORD": "1"}
+    assert process(env={**os.environ, **asked}).communicate()[0] == "plain,standing\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (Fraction(0), "0"), (Fraction(-1, 8), "-0.125"), (Fraction(7, 3), "7/3"), (Fraction(10) ** 30, "1" + "0" * 30),
+        (Fraction("123456789012345678.123456789") / 16, "7716049313271604.8827160493125"),
+        (Fraction(1, 2**40), "0.0000000000009094947017729282379150390625"),
+    ],
+)  # fmt: skip
+def test_exact_numbers_lose_nothing(value: Fraction, written: str) -> None:
+    assert out.exact(value) == written and Fraction(written) == value
+
+
+def test_a_table_that_does_not_fit_is_told_below_one_another(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [("P-1", Fraction(1, 2), "a long remark"), ("P-2", Fraction(1200), "\x1b[31mred\n")]
+    out.table(("partner", "score", "remark", "nothing"), [(*line, "") for line in lines])
+    wide = capsys.readouterr().out
+    assert wide.splitlines() == ["partner    score  remark", "P-1          0.5  a long remark", "P-2      1,200    \ufffd[31mred"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    out.table(("partner", "score", "remark", "nothing"), [(*line, "") for line in lines])
+    narrow = capsys.readouterr().out
+    assert narrow.splitlines()[:4] == ["partner  P-1", "score    0.5", "remark   a long remark", ""]

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from ledger.errors import NotFound
 from ledger.instants import DAY, Instant, parse
-from ledger.rules.answers import ClientPoints, Standing
-from ledger.rules.breakdown import by_client, lots
+from ledger.rules.answers import ClientPoints, Lot, Standing
+from ledger.rules.breakdown import ACTIVE, by_client, lots
 from ledger.rules.facts import Fact
 from ledger.rules.life import Life
 
@@ -89,6 +89,15 @@ class Team:
 
 
 @dataclass(frozen=True, slots=True)
+class Month:
+    """Points at the end of a month, or at the moment asked; foreseen where that lies ahead of it."""
+
+    at: Instant
+    values: dict[str, Fraction]
+    foreseen: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dashboard:
     standing: Standing
     renewals_due: int
@@ -97,7 +106,7 @@ class Dashboard:
     team: Team
     certified: bool
     median_tool_usage: Fraction | None
-    months: tuple[tuple[Instant, dict[str, Fraction], bool], ...]
+    months: tuple[Month, ...]
 
 
 def dashboard(life: Life, answer: Standing, months: list[tuple[Instant, dict[str, Fraction], bool]]) -> Dashboard:
@@ -105,8 +114,18 @@ def dashboard(life: Life, answer: Standing, months: list[tuple[Instant, dict[str
     due = renewals(life, at)
     return Dashboard(
         answer, sum(renewal.due for renewal in due), tuple(due), tuple(clients(life, at)), team(life, at),
-        answer.values.get("certified", Fraction(0)) > 0, answer.values.get("usage"), tuple(months),
+        answer.values.get("certified", Fraction(0)) > 0, answer.values.get("usage"), months_of(months),
     )  # fmt: skip
+
+
+def months_of(months: list[tuple[Instant, dict[str, Fraction], bool]]) -> tuple[Month, ...]:
+    return tuple(Month(*month) for month in months)
+
+
+def ending(found: list[ClientPoints], until: Instant) -> list[Lot]:
+    """The lots that count now and end by an instant, the next one first."""
+    active = [lot for row in found for lot in row.lots if lot.state == ACTIVE and lot.end <= until]
+    return sorted(active, key=lambda lot: (lot.end, lot.position))
 
 
 def _here(life: Life, kind: str, at: Instant) -> list[Fact]:
