@@ -122,9 +122,10 @@ def main(ctx: click.Context, path: Path | None) -> None:
 
     \b
     Dates: 2024-03-01, 2024-03, 2024-Q1, 2024, today, -30d, +3m, 2024-03-01T12:00:00Z.
-    Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment, 5 rulebook, 6 log, 7 parked, 130 stopped.
-    Shell completion: eval "$(_POINTS_COMPLETE=bash_source points)"  (zsh: zsh_source)
-                      _POINTS_COMPLETE=fish_source points | source
+    Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment,
+    5 rulebook, 6 log, 7 parked, 130 stopped.
+    Completion: eval "$(_POINTS_COMPLETE=bash_source points)", or zsh_source, or
+    _POINTS_COMPLETE=fish_source points | source
     """
     collect_seldom()
     ctx.obj = Settings() if path is None else Settings(path=path)
@@ -243,7 +244,10 @@ def _conclude(receipts: list[Receipt]) -> None:
 @click.pass_obj
 def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | None) -> None:
     """Import a CSV file (or .csv.gz) by a mapping. Run it again to go on where it stopped."""
-    lines = importing.load(importing.load_mapping(mapping), file)
+    compiled = importing.load_mapping(mapping)
+    if sys.stderr.isatty():
+        out.say(f"reading {file}")
+    lines = importing.load(compiled, file)
     target = refused_path or file.with_name(file.name + ".refused.jsonl")
     with _open(settings, create=True) as ledger, target.open("w", encoding="utf-8") as refusals:
         with click.progressbar(length=len(lines), label="recording", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -266,7 +270,7 @@ def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | 
 
 @main.group()
 def override() -> None:
-    """Grant, revoke and list exceptions: reasoned, dated, lapsing by themselves."""
+    """Grant, revoke and list exceptions. They have a reason and an end."""
 
 
 def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -280,6 +284,7 @@ def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--requirement", help="The requirement that counts as met, e.g. certified.")
 @click.option("--measure", help="With --points: the measure that they are added to.")
 @click.option("--points", help="So many points, e.g. 12.5.")
+@click.option("--award", help="Of this award alone, where the rulebook has several.")
 @click.option("--from", "since", default="now", show_default=True, help="The first instant at which it holds.")
 @click.option("--until", required=True, help="The first instant at which it no longer holds: a date, or +3m.")
 @click.option("--id", "identity", help="The override's id; default a new one.")
@@ -287,12 +292,12 @@ def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
 @_decided
 @click.pass_obj
 def grant(settings: Settings, /, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
-    """Grant a tier, a requirement or a number of points to PARTNER until a date."""
+    """Grant PARTNER a tier, a requirement or points, until a date."""
     now = utc_now()
     begin = dates.start(since, now, settings.zone)
     end = text(dates.start(until, begin if until.startswith("+") else now, settings.zone))
     with _open(settings) as ledger:
-        _check_override(ledger.questions(), partner, Moment(as_of=begin, programme=data["programme"]), data)
+        _check_override(ledger.questions(), partner, Moment(as_of=begin, programme=data["programme"], award=data["award"]), data)
     identity = identity or f"override-{uuid.uuid4().hex[:12]}"
     made = event(
         "override.granted.v1", subject=partner, effective_at=begin, id=f"{identity}/granted", source="points/override",
@@ -303,6 +308,8 @@ def grant(settings: Settings, /, partner: str, since: str, until: str, identity:
 
 def _check_override(questions: Questions, partner: str, moment: Moment, data: Mapping[str, str | None]) -> None:
     """The log takes any name, since it knows no rules; who types one here means one that the rulebook has."""
+    if (data["points"] is None) != (data["measure"] is None):
+        raise click.UsageError("--points and --measure go together: how many, and of what")
     book = questions.life(partner, moment).book(questions.as_of(moment))
     known = {
         "tier": list(book.ranks), "measure": list(book.measures),
@@ -330,10 +337,12 @@ def revoke(settings: Settings, partner: str, identity: str, since: str, reason: 
 
 @override.command("list")
 @click.argument("partner")
+@click.option("--all", "every", is_flag=True, help="Also those that have ended or are still to come.")
 @asked
-def overrides(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+def overrides(partner: str, every: bool, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """The overrides of PARTNER in force at a moment."""
-    found = questions.overrides(partner, moment)
+    begins = sorted({fact.start for fact in questions.life(partner, moment).facts.of("override")}) if every else [questions.as_of(moment)]
+    found = list(dict.fromkeys(one for at in begins for one in questions.overrides(partner, replace(moment, as_of=at))))
     lines = [(o.override, o.target, out.when(o.since), out.when(o.until), o.reason, o.author, o.position) for o in found]
     out.rows(("override", "target", "from", "until", "reason", "author", "position"), lines, form, found)
 
@@ -343,7 +352,7 @@ def overrides(partner: str, questions: Questions, moment: Moment, ledger: Ledger
 @_decided
 @click.pass_obj
 def reverse(settings: Settings, position: int, reason: str, author: str) -> None:
-    """Undo the event at POSITION by a compensating event; nothing is edited or deleted."""
+    """Undo the event at POSITION by another one. Nothing is edited or deleted."""
     with _open(settings) as ledger:
         target = ledger.history.get(position).event
         source, identity = target.cause.split(" ", 1) if target.source == "ledger" and target.cause else (target.source, target.id)
@@ -369,7 +378,7 @@ def _record_one(settings: Settings, made: Any, done: str, *, create: bool = Fals
 @click.option("--until", default="now", show_default=True, help="Announce what has ended up to this moment.")
 @click.pass_obj
 def expire(settings: Settings, until: str) -> None:
-    """Announce expired lots and lapsed overrides, one event for each partner and instant. They decide nothing."""
+    """Announce expired lots and lapsed overrides. One event for each partner and instant; they decide nothing."""
     with _open(settings) as ledger:
         receipts = Expire(ledger.history, ledger.intake).step(dates.moment(until, ledger.clock(), settings.zone))
         ledger.catch_up()
@@ -504,7 +513,7 @@ def _show_track(label: str, track: TierProgress) -> None:
 @click.option("--number", "name", help="Explain one measure or number only.")
 @asked
 def why(partner: str, goal: str | None, name: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Why PARTNER's standing is what it is: every number down to events and rows of the rulebook."""
+    """Why PARTNER stands as it does. Every number down to events and rows of the rulebook."""
     answer = questions.why(partner, moment, goal=goal)
     if name is not None and name not in answer.reasons:
         raise NotFound(f"there is no number {name!r}", hint=f"there are {', '.join(answer.reasons)}", code="unknown_number")
@@ -539,7 +548,7 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
 @click.option("--until", help="End here; default when nothing changes any more.")
 @asked
 def timeline(partner: str, since: str | None, until: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """The tiers and scores of PARTNER as consecutive stretches, past and foreseen."""
+    """Tiers and scores of PARTNER in stretches, past and foreseen."""
     zone, now = ledger.settings.zone, ledger.clock()
     begin = None if since is None else dates.start(since, now, zone)
     end = None if until is None else dates.moment(until, now, zone) + 1
@@ -563,7 +572,7 @@ def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
 @click.option("--from", "since", help="Begin here.")
 @asked
 def history(partner: str, since: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Every event of PARTNER, with the score and tiers just before and at its instant."""
+    """Every event of PARTNER, with score and tier before and after."""
     begin = None if since is None else dates.start(since, ledger.clock(), ledger.settings.zone)
     found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
     lines = [
@@ -592,7 +601,7 @@ def breakdown(
     partner: str, deal_type: str | None, market: str | None, measure: str | None, ending: str | None, show_lots: bool, by_month: bool,
     questions: Questions, moment: Moment, ledger: Ledger, form: str,
 ) -> None:  # fmt: skip
-    """Points of PARTNER by client, each lot active, pending, expired, lost or reversed."""
+    """Points of PARTNER by client, lot or month. A lot is active, pending, expired, lost or reversed."""
     if by_month:
         _show_months(boards.months_of(questions.months(partner, moment)), form)
         return
@@ -632,7 +641,7 @@ def _show_months(found: Sequence[boards.Month], form: str, title: str = "") -> N
 @click.argument("period")
 @asked
 def changes(partner: str, period: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Points that PARTNER gained and lost in PERIOD (2024, 2024-Q1, 2024-01..2024-03), each with its cause."""
+    """What PARTNER gained and lost in PERIOD, and why. A period is 2024, 2024-Q1, 2024-03 or 2024-01..2024-03."""
     since, until = dates.period(period, ledger.clock(), ledger.settings.zone)
     found = questions.changes(partner, moment, since, until)
     if form in ("json", "jsonl"):
@@ -650,7 +659,7 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
 @click.option("--goal", help="A tier to measure progress against.")
 @asked
 def dashboard(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What a partner sees: alerts, tier, progress, clients, renewals, team, points by month."""
+    """What a partner sees: tier, progress, clients, renewals, team."""
     answer = questions.standing(partner, moment, goal=goal)
     board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
     if form != "table":
@@ -732,7 +741,7 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
 @click.argument("partner")
 @asked
 def team(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """The people of PARTNER with their certificates, and the programme's people who look after it."""
+    """The people of PARTNER, and those who look after it."""
     _show_team(ledger, boards.team(questions.life(partner, moment), questions.as_of(moment)), form)
 
 
@@ -750,7 +759,7 @@ def _show_team(ledger: Ledger, found: boards.Team, form: str) -> None:
 @click.option("--goal", help="A tier to measure progress against.")
 @asked
 def simulate(partner: str, file: Any, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What PARTNER's standing would be with the events of FILE, CloudEvents a line each (- for stdin). Nothing is recorded."""
+    """PARTNER's standing if the events of FILE were recorded. CloudEvents in JSON, one a line (- is stdin); nothing is recorded."""
     supposed = []
     for number, line in enumerate(file, start=1):
         made = decode(line) if line.strip() else None
@@ -782,7 +791,7 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
 
 
 @main.command()
-@click.option("--limit", type=int, help="The first so many.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first so many.")
 @click.option("--tier", help="Only this credited tier.")
 @asked
 def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
@@ -800,7 +809,7 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
 @click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time, or by this date.")
 @asked
 def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Partners at risk, and those that will lose their tier soon if nothing more happens."""
+    """Who is at risk, or loses a tier soon if nothing more happens."""
     until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
     with _bar("asking every partner") as step:
         total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
@@ -826,7 +835,7 @@ def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, f
 
 @main.group()
 def rules() -> None:
-    """Rulebooks: list, show, lint, test and publish them."""
+    """Write, compare, test and publish rulebooks."""
 
 
 def _library(settings: Settings) -> Library:
@@ -865,7 +874,7 @@ def rules_show(settings: Settings, name: str) -> None:
 @rules.command("lint")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def rules_lint(files: tuple[Path, ...]) -> None:
-    """Check rulebooks: errors that cannot be right, warnings that are odd. Exits 1 on errors."""
+    """Check rulebooks. Errors cannot be right, warnings are odd; exits 1 on errors."""
     problems = [(file, problem) for file in files for problem in lint.lint(_text(file), file.name)]
     for file, problem in problems:
         click.echo(f"{file}: {problem}")
@@ -880,7 +889,7 @@ def rules_lint(files: tuple[Path, ...]) -> None:
 @click.option("--book", "drafts", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A rulebook to try.")
 @click.pass_obj
 def rules_test(settings: Settings, paths: tuple[Path, ...], drafts: tuple[Path, ...]) -> None:
-    """Run golden cases (files, or folders of them); default those that ship. Exits 1 with the differences."""
+    """Run golden cases, in files or folders. Default those that ship; exits 1 with the differences."""
     library = _with(_library(settings), [books.load(_text(draft), name=draft.name) for draft in drafts])
     files = [file for path in paths or (Path(books.__file__).parent / "books",) for file in _golden_files(path)]
     cases = expectations = failed = 0
@@ -934,7 +943,7 @@ def _book(library: Library, name: str) -> books.Book:
 @output
 @click.pass_obj
 def rules_impact(settings: Settings, file: Path, form: str) -> None:
-    """Whose credited tier would change, and from when, if the rulebook in FILE were published. Nothing is recorded."""
+    """Whose credited tier FILE would change, and from when. As if it were published; nothing is recorded."""
     book = books.load(_text(file), name=file.name)
     with _open(settings) as ledger:
         ledger.catch_up()
@@ -950,7 +959,7 @@ def rules_impact(settings: Settings, file: Path, form: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--programme", required=True, help="The programme that it is for.")
 def rules_new(file: Path, programme: str) -> None:
-    """Begin a rulebook in FILE, with golden cases beside it: both pass as they are, and are there to be changed."""
+    """Begin a rulebook in FILE, with golden cases beside it. Both pass as they are, and are there to be changed."""
     cases = file.with_name(f"{file.stem}-cases.yaml")
     for path in (file, cases):
         if path.exists():
@@ -967,7 +976,7 @@ def rules_new(file: Path, programme: str) -> None:
 @click.option("--golden", "cases", multiple=True, type=click.Path(exists=True, path_type=Path), help="Golden cases that must pass.")
 @click.pass_obj
 def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path, ...]) -> None:
-    """Publish a rulebook: an event in the log with its text and hash. Refused on lint errors, failing golden cases, or none."""
+    """Publish a rulebook as an event in the log. Refused on lint errors, failing golden cases, or none."""
     files = [found for path in cases for found in _golden_files(path)]
     if not files:
         raise RulebookError(
@@ -1005,7 +1014,7 @@ def rebuild(settings: Settings) -> None:
 @main.command()
 @click.pass_obj
 def verify(settings: Settings) -> None:
-    """Hold the log against itself and the read models against the log. Exits 1 and names the first differences."""
+    """Check that log and read models are what they should be. Exits 1 and names the first differences."""
     with _open(settings) as ledger:
         ledger.catch_up()
         with _bar("verifying") as step:
@@ -1023,7 +1032,7 @@ def verify(settings: Settings) -> None:
 @click.option("--sealed", is_flag=True, help="With position, version, recorded time and hash beside each event.")
 @click.pass_obj
 def export(settings: Settings, partner: str | None, sealed: bool) -> None:
-    """The events as CloudEvents, one a line: the stored bytes, nothing else."""
+    """The events as CloudEvents, one a line. The stored bytes, nothing else."""
     with _open(settings) as ledger:
         for found in _exported(ledger, partner):
             body = found.event.body.decode()
@@ -1050,7 +1059,7 @@ def _exported(ledger: Ledger, partner: str | None) -> Iterator[Any]:
     "--at", "path", type=click.Path(path_type=Path), default=Path("demo.db"), show_default=True, help="Where the demo's ledger goes."
 )
 def demo_(path: Path) -> None:
-    """Build a ledger of four years and three dozen partners, and walk through it."""
+    """Build a ledger of invented partners, and walk through it."""
     settings = Settings(path=path)
     with _open(settings, create=True) as ledger:
         if ledger.log.head() == 0:

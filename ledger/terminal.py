@@ -241,11 +241,12 @@ def _short(cell: str, places: int) -> int:
 def _below(told: list[list[str]]) -> None:
     names = [column[0].strip() for column in told]
     width = max(map(len, names))
-    for row in zip(*[column[1:] for column in told], strict=True):
+    for i, row in enumerate(zip(*[column[1:] for column in told], strict=True)):
+        if i:
+            line()
         for name, cell in zip(names, row, strict=True):
             if cell.strip():
                 line(f"{name.ljust(width)}  {cell.strip()}")
-        line()
 
 
 def line(message: str = "") -> None:

@@ -233,6 +233,22 @@ def test_override_reverse_expire_verify_rebuild(tmp_path: Path) -> None:
     assert points(path, "verify").exit_code == 0
 
 
+def test_an_override_means_what_the_rulebook_has_and_is_listed_before_and_after(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    points(path, "record", input=sale("1"))
+    grant = ("override", "grant", "A", "--until", "+3m", "--reason", "r", "--author", "a", "--from")
+    assert points(path, *grant, "2024-06-01", "--id", "past", "--points", "5", "--measure", "sold").exit_code == 0
+    assert points(path, *grant, "2094-06-01", "--id", "to-come", "--requirement", "certified").exit_code == 0
+    assert points(path, *grant, "2024-06-01", "--points", "5").exit_code == 2
+    for what in ("--requirement", "--tier"):
+        assert points(path, *grant, "2024-06-01", what, "luck").exit_code == 3
+    assert points(path, "override", "list", "A", "-o", "csv").stdout.splitlines() == ["override,target,from,until,reason,author,position"]
+    every = list(csv.DictReader(io.StringIO(points(path, "override", "list", "A", "--all", "-o", "csv").stdout)))
+    assert [(row["override"], row["target"], row["until"][:10]) for row in every] == [
+        ("past", "5 points of sold", "2024-09-01"), ("to-come", "requirement certified", "2094-09-01"),
+    ]  # fmt: skip
+
+
 def test_verify_finds_rows_that_the_log_does_not_make(tmp_path: Path) -> None:
     import sqlite3
 
@@ -460,3 +476,9 @@ def test_a_table_that_does_not_fit_is_told_below_one_another(capsys: pytest.Capt
     out.table(("partner", "score", "remark", "nothing"), [(*line, "") for line in lines])
     narrow = capsys.readouterr().out
     assert narrow.splitlines()[:4] == ["partner  P-1", "score    0.5", "remark   a long remark", ""]
+
+
+def test_the_list_of_commands_fits_eighty_columns() -> None:
+    for words in ((), ("rules",), ("override",)):
+        shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).stdout
+        assert "..." not in shown.replace("[ARGS]...", "") and max(map(len, shown.splitlines())) <= 84, shown
