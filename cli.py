@@ -15,7 +15,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -30,7 +30,7 @@ from ledger.errors import LedgerError, NotFound, Refusal, Refused, RulebookError
 from ledger.events.envelope import decode, event
 from ledger.guards import Associations
 from ledger.history import History
-from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime
+from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
 from ledger.projections import dashboard as boards
@@ -43,6 +43,8 @@ from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
 from ledger.settings import Settings, collect_seldom
+
+T = TypeVar("T")
 
 REBUILD_FROM = 10_000
 """A gap of this many events is closed by a rebuild: each partner is then made once."""
@@ -128,7 +130,20 @@ def main(ctx: click.Context, path: Path | None) -> None:
     _POINTS_COMPLETE=fish_source points | source
     """
     collect_seldom()
-    ctx.obj = Settings() if path is None else Settings(path=path)
+    ctx.obj = _settings(path)
+
+
+def _settings(path: Path | None) -> Settings:
+    try:
+        settings = Settings() if path is None else Settings(path=path)
+    except ValueError as error:
+        name, what = str(error).splitlines()[1:3]
+        raise click.UsageError(f"POINTS_LEDGER_{name.upper()}: {what.strip()}") from None
+    try:
+        zone_of(settings.zone)
+    except (KeyError, ValueError, OSError):
+        raise click.UsageError(f"POINTS_LEDGER_ZONE: {settings.zone!r} is no time zone, such as Europe/London") from None
+    return settings
 
 
 @contextmanager
@@ -164,7 +179,7 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--known-at", help="As known when: a bare number is a position, anything else a date; default all that is known.")
     @click.option("--rulebook", help="A rulebook for the whole history, e.g. points-2024 (or points-2024@Europe/London).")
     @click.option("--programme", help="The programme, where the partner is in several.")
-    @click.option("--award", help="One award, where the rulebook has several, e.g. DevOps.")
+    @click.option("--award", help="One award, where the rulebook has several, e.g. devops.")
     @click.pass_obj
     @wraps(function)
     def wrapped(
@@ -208,6 +223,8 @@ def _name(ledger: Ledger, kind: str, id: str | None) -> str:
 def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
     """Record events: CloudEvents in JSON, one a line. A receipt for each goes to stdout."""
     with _open(settings, create=True) as ledger:
+        if file.isatty():
+            out.say("events from here, CloudEvents in JSON, one a line; Ctrl-D ends them")
         lines, receipts = [(n, line) for n, line in enumerate(file.read().split(b"\n"), start=1) if line.strip()], list[Receipt]()
         for begin in range(0, len(lines), settings.batch_size):
             receipts += ledger.intake.record([line for _, line in lines[begin : begin + settings.batch_size]], migrate=migrate)
@@ -422,9 +439,10 @@ def _show_standing(ledger: Ledger, answer: Standing) -> None:
 def _show_values(answer: Standing) -> None:
     """Of many values those that are not 0."""
     shown = {name: value for name, value in answer.values.items() if value or len(answer.values) <= 24}
-    out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in shown.items()])
+    if shown:
+        out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in shown.items()])
     if len(shown) < len(answer.values):
-        out.line(f"{len(answer.values) - len(shown)} others are 0 (-o json has all)")
+        out.line(f"{len(answer.values) - len(shown)}{' others' if shown else ' values'} are 0 (-o json has all)")
 
 
 def _show_awards(awards: Sequence[AwardStanding]) -> None:
@@ -435,9 +453,11 @@ def _show_awards(awards: Sequence[AwardStanding]) -> None:
          out.when(a.anniversary))
         for a in begun
     ]  # fmt: skip
-    out.table(("award", "group", "status", "credited", "performance", "option", "since", "anniversary"), lines)
+    if lines:
+        out.table(("award", "group", "status", "credited", "performance", "option", "since", "anniversary"), lines)
     if len(begun) < len(awards):
-        out.line(f"{len(awards) - len(begun)} other awards: nothing of what they ask for is there; --award NAME shows one in full")
+        others = out.many(len(awards) - len(begun), "other award" if begun else "award")
+        out.line(f"{others}: nothing of what is asked for is there; --award NAME shows one in full")
 
 
 def _show_tiers(answer: Standing) -> None:
@@ -534,12 +554,14 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
         out.line(
             f"  {out.when(seen.at)}  {what}: performance {seen.performance or 'none'}, credited {seen.credited or 'none'} {seen.verdict}"
         )
-    told = set[Reason]()
-    for label, reason in (answer.requirements or answer.reasons).items():
-        if answer.requirements or (reason.value and not answer.standing.awards):
-            out.line()
-            out.line(label)
-            out.tree(reason, 1, told=told)
+    told, number = set[Reason](), _score(answer.reasons)
+    for label, reason in answer.requirements.items():
+        out.line()
+        out.line(label)
+        out.tree(reason, 1, told=told)
+    if not answer.requirements and number is not None:
+        out.line()
+        out.tree(number, limit=100)
 
 
 @main.command()
@@ -584,7 +606,8 @@ def history(partner: str, since: str | None, questions: Questions, moment: Momen
     out.rows(columns, lines, form, found)
 
 
-def _score(values: Mapping[str, Fraction]) -> Fraction | None:
+def _score(values: Mapping[str, T]) -> T | None:
+    """The number by which a partner is ranked."""
     return next((values[name] for name in ("total", "score", *values) if name in values), None)
 
 
@@ -675,8 +698,9 @@ def dashboard(partner: str, goal: str | None, questions: Questions, moment: Mome
     _show_renewals(ledger, board.renewals)
     out.line()
     _show_team(ledger, board.team, form)
-    out.line()
-    _show_months(board.months, form, "points by month")
+    if _main_values(month.values for month in board.months):
+        out.line()
+        _show_months(board.months, form, "points by month")
 
 
 def _show_renewals(ledger: Ledger, found: Sequence[boards.Renewal]) -> None:

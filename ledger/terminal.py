@@ -256,7 +256,7 @@ def line(message: str = "") -> None:
 def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] | None = None) -> None:
     """A reason as an indented tree; long sums show their largest children, and what was told before is told once."""
     told = set() if told is None else told
-    at = f"  [position {reason.position}, {when(reason.effective_at)} to {when(reason.until)}]" if reason.until is not None else ""
+    at = f"  [position {reason.position}, {_stretch(reason.effective_at, reason.until)}]" if reason.until is not None else ""
     marks = (" (assumed)" if reason.assumed else "") + (f"  <{reason.source}>" if reason.source else "")
     operation = f" ({reason.op})" if reason.op in (*_AGGREGATES, "min", "max") else ""
     again = reason in told
@@ -265,7 +265,7 @@ def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] 
         return
     if reason.children and reason.op in (*_AGGREGATES, "number"):
         told.add(reason)
-    children = [child for child in reason.children if not _plain_number(child)]
+    children = [child for child in _terms(reason) if not _plain_number(child)]
     children = sorted(children, key=_size, reverse=True) if reason.op in ("sum", "count", "distinct") else children
     for child in children[:limit]:
         tree(child, indent + 1, limit=limit, told=told)
@@ -274,6 +274,19 @@ def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] 
 
 
 _AGGREGATES = ("sum", "count", "distinct", "median", "each")
+
+
+def _terms(reason: Reason) -> Iterator[Reason]:
+    """What is put together: of a + b + c all three, and not a + b first."""
+    for child in reason.children:
+        if reason.op == child.op == "+":
+            yield from _terms(child)
+        else:
+            yield child
+
+
+def _stretch(since: Instant | None, until: Instant) -> str:
+    return f"since {when(since)}" if until >= FOREVER else f"{when(since)} to {when(until)}"
 
 
 def _plain_number(reason: Reason) -> bool:

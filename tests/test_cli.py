@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from ledger import terminal as out
+from ledger.instants import FOREVER
+from ledger.rules.reasons import Reason
 
 
 @pytest.fixture(scope="module")
@@ -482,3 +484,33 @@ def test_the_list_of_commands_fits_eighty_columns() -> None:
     for words in ((), ("rules",), ("override",)):
         shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).stdout
         assert "..." not in shown.replace("[ARGS]...", "") and max(map(len, shown.splitlines())) <= 84, shown
+
+
+@pytest.mark.parametrize(("name", "value"), [("BATCH_SIZE", "many"), ("BATCH_SIZE", "0"), ("ZONE", "Mars/Base"), ("ZONE", "../etc")])
+def test_a_setting_that_cannot_be_used_is_named(ledger: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"POINTS_LEDGER_{name}", value)
+    result = points(ledger, "ranking")
+    assert result.exit_code == 2 and f"POINTS_LEDGER_{name}" in result.stderr
+
+
+def test_a_sum_is_told_term_by_term_and_each_number_once(capsys: pytest.CaptureFixture[str]) -> None:
+    sold = Reason(Fraction(3), "sold", "sum", (Reason(Fraction(3), "sale", "lot", position=1, effective_at=0, until=FOREVER),))
+    both = Reason(Fraction(6), "sold + sold", "+", (sold, sold))
+    out.tree(Reason(Fraction(6) + Fraction(1, 3), "sold + sold + 1/3", "+", (both, Reason(Fraction(1, 3), "a third", "row"))))
+    assert capsys.readouterr().out.splitlines() == [
+        "6.33  sold + sold + 1/3", "  3  sold (sum)", "    3  sale  [position 1, since 1970-01-01]", "  3  sold (sum) (see above)",
+        "  1/3  a third",
+    ]  # fmt: skip
+
+
+def test_a_programme_without_tiers_is_explained_by_its_score(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    told = {"specversion": "1.0", "source": "t", "subject": "A", "time": "2022-02-01T00:00:00Z"}
+    lines = [
+        {**told, "id": "1", "type": "partner.enrolled.v1", "data": {"programme": "copernica"}},
+        {**told, "id": "2", "type": "activity.claimed.v1", "data": {"activity": "link"}},
+    ]
+    points(path, "record", input="\n".join(map(json.dumps, lines)))
+    assert "  score\n" in points(path, "why", "A", "--as-of", "2022-06-01").stdout
+    assert "score" in points(path, "timeline", "A", "--as-of", "2022-06-01").stdout.splitlines()[0]
+    assert [row["before"] for row in csv.DictReader(io.StringIO(points(path, "history", "A", "-o", "csv").stdout))] == ["0", "0"]
