@@ -989,6 +989,7 @@ def rules_new(file: Path, programme: str) -> None:
         if path.exists():
             raise click.BadParameter(f"{path} is there already")
     year = to_datetime(utc_now()).year
+    books.load(scaffold.rulebook(programme, year), name=file.name)
     file.write_text(scaffold.rulebook(programme, year), "utf-8")
     cases.write_text(scaffold.cases(programme, year), "utf-8")
     out.say(f"{file} and {cases} written; go on with: points rules test {cases} --book {file}")

@@ -347,6 +347,11 @@ def test_a_new_rulebook_passes_as_it_is_and_can_be_changed_tried_and_published(t
     assert told.exit_code == 1 and "sold >= 10 (assumed) becomes >= 20 (assumed)" in told.stdout
 
 
+def test_a_new_rulebook_needs_a_name_that_can_be_one(tmp_path: Path) -> None:
+    result = points(tmp_path / "x.db", "rules", "new", str(tmp_path / "new.yaml"), "--programme", "a: b")
+    assert result.exit_code == 5 and list(tmp_path.iterdir()) == []
+
+
 def test_what_if_shows_both_and_records_nothing(tmp_path: Path) -> None:
     ledger, file = tmp_path / "x.db", tmp_path / "supposed.jsonl"
     told = {"specversion": "1.0", "source": "test", "subject": "A", "time": "2026-01-05T00:00:00Z"}
