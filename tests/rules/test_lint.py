@@ -325,7 +325,7 @@ def test_garbage_is_told_by_the_linter_and_on_the_command_line(name: str, tmp_pa
     assert bool(errors) is (name not in FINE)
     code, words = asked(tmp_path, GARBAGE[name])
     assert code == (1 if errors else 0)
-    assert f"{errors} errors" in words
+    assert f"{errors} error{'s' if errors != 1 else ''}, " in words
 
 
 @pytest.mark.parametrize("name", named(of=bytes))
