@@ -36,4 +36,4 @@ class Settings(BaseSettings):
 
 def collect_seldom() -> None:
     """For a process that reads and computes: what it makes refers back to nothing, and the collector looks at it in vain."""
-    gc.set_threshold(10_000, 10, 1000)
+    gc.set_threshold(200_000, 10, 1000)

@@ -146,7 +146,7 @@ class Questions:
                 )
             life = self._lives[key] = Life(events, self.force(moment, events, known_at))
             if len(self._lives) > _LIVES:
-                self._lives.popitem(last=False)
+                self._lives.popitem(last=False)[1].forget()
         else:
             self._lives.move_to_end(key)
         return self._of(life, moment)

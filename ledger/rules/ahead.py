@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Set
+from itertools import accumulate
 from operator import attrgetter
 
 from ledger.instants import DAY, FOREVER, Instant, Span, minus
@@ -17,7 +18,7 @@ from ledger.rules.facts import Fact, Facts
 from ledger.rules.presence import Interval, Present, Reading, Stay
 from ledger.rules.sweep import Performance
 
-_start = attrgetter("start")
+_start, _fact_start = attrgetter("start"), attrgetter("fact.start")
 
 
 class Seen(Facts):
@@ -55,9 +56,19 @@ class Ahead(Reading):
         if measure.name not in self.compiled.judged:
             return []
         if follows(self.past, measure, self.seen.changed):
-            presents = self.known.presents(measure)
-            return [p for p in presents if p.end > since and p.fact.start <= self.at and p.start < until]
+            begun, gone, presents = self._ordered(measure)
+            there = presents[bisect_right(gone, since) : bisect_right(begun, self.at)]
+            return [p for p in there if p.end > since and p.start < until]
         return [present for present in super().within(measure, since, until) if present.end > since]
+
+    def _ordered(self, measure: Measure) -> tuple[list[Instant], list[Instant], list[Present]]:
+        """What is known of a measure in order of the facts' starts: those starts, and by when each and all before it have ended."""
+        kept, asked = self.past.kept, ("ordered", measure.name, self.known.since)
+        if asked not in kept:
+            presents = sorted(self.known.presents(measure), key=_fact_start)
+            kept[asked] = [p.fact.start for p in presents], list(accumulate([p.end for p in presents], max)), presents
+        ordered: tuple[list[Instant], list[Instant], list[Present]] = kept[asked]
+        return ordered
 
     def _facts(self, presence: Presence) -> list[Fact]:
         """Those that can still count: what counts for a time and has had it is over."""

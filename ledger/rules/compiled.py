@@ -15,10 +15,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ledger.instants import Instant
+from ledger.rules.arithmetic import Writer
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence
 from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, FLAG, NUMBER, Fact, Key
-from ledger.rules.linear import form
+from ledger.rules.reasons import Value
 
 if TYPE_CHECKING:
     from ledger.rules.presence import Reading
@@ -49,6 +50,8 @@ class Compiled:
 
         self.factors: dict[tuple[object, ...], Worth] = {}
         """What `times` gives for the values and rows that it reads: the same for all partners."""
+        self.told: dict[tuple[str, Instant, tuple[str, ...]], tuple[Value, str, bool]] = {}
+        """Cells of tables as reasons tell them: the value, its place, and whether it is assumed."""
         self._signatures: dict[int, Signature] = {}
         self._asked: dict[str, Asked] = {}
         self._changes: dict[str, tuple[list[Instant], list[Derived]]] = {}
@@ -236,23 +239,11 @@ def _asked(book: Book, measure: Measure) -> Asked:
 
 
 def _judge(book: Book) -> Judge:
-    """The highest tier whose requirements the values meet; `slow(tier, requirement)` judges what is not linear.
-
-    Values are in units of 1/u, so a linear requirement is a comparison of integers.
-    """
-    lines = ["def judge(v, u, slow):"]
+    """The highest tier whose requirements the values in units of 1/u meet; `slow(tier, requirement)` judges what Python is not written for."""
+    lines, writer = ["def judge(v, u, slow):"], Writer(book)
     for place, tier in reversed(list(enumerate(book.tiers))):
-        tests = []
-        for i, need in enumerate(tier.needs):
-            linear = form(need.test, book)
-            if linear is None:
-                tests.append(f"slow({place}, {i})")
-            else:
-                weights, op, bound = linear
-                total = " + ".join(f"v[{at}]" if weight == 1 else f"{weight} * v[{at}]" for at, weight in weights) or "0"
-                tests.append(f"{total} {op} {bound} * u")
+        tests = [writer.requirement(need.test) or f"slow({place}, {i})" for i, need in enumerate(tier.needs)]
         lines.append(f"    if {' and '.join(tests) or 'True'}: return {tier.name!r}")
-    env: dict[str, Any] = {}
-    exec("\n".join([*lines, "    return None"]), env)
-    judge: Judge = env["judge"]
+    exec("\n".join([*lines, "    return None"]), writer.env)
+    judge: Judge = writer.env["judge"]
     return judge

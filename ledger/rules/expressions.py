@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Protocol
 
 from ledger.errors import RulebookError
@@ -61,10 +62,7 @@ class Expression:
 
     def comparison(self) -> tuple[Expression, str, Expression] | None:
         """`left >= right` as its parts, for progress and for what is missing; None for any other shape."""
-        match self.tree:
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE_NAMES:
-                return _part(left, self.source), _COMPARE_NAMES[type(op)], _part(right, self.source)
-        return None
+        return _comparison(self)
 
     def literal(self, node: ast.Constant) -> Fraction:
         """A number of this expression exactly as it is written."""
@@ -78,6 +76,14 @@ class Expression:
             return None
         value = self.evaluate(_NOTHING)
         return value if isinstance(value, Fraction) else None
+
+
+@lru_cache(maxsize=10_000)
+def _comparison(whole: Expression) -> tuple[Expression, str, Expression] | None:
+    match whole.tree:
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE_NAMES:
+            return _part(left, whole.source), _COMPARE_NAMES[type(op)], _part(right, whole.source)
+    return None
 
 
 class _Nothing:
@@ -272,21 +278,22 @@ def _compile(node: ast.expr, text: str) -> Test:
 
 def _compile_binary(a: Test, op: type[ast.operator], b: Test) -> Test:
     if op is ast.Div:
-        return lambda scope: _divide(a(scope), b(scope))
+        return lambda scope: divide(a(scope), b(scope))
     operation = _BINARY[op][1]
     return lambda scope: operation(_number(a(scope)), _number(b(scope)))
 
 
-def _divide(a: Value, b: Value) -> Value:
+def divide(a: Value | int, b: Value | int) -> Value:
+    """Exactly. Raises RulebookError for a division by zero."""
     if b == 0:
         raise RulebookError("a rulebook divides by zero", hint="guard the ratio: x / y if y > 0 else 0", code="division_by_zero")
     return _number(a) / _number(b)
 
 
-def _number(value: Value) -> Fraction:
+def _number(value: Value | int) -> Fraction:
     if isinstance(value, Fraction):
         return value
-    if isinstance(value, bool):
+    if isinstance(value, int):
         return Fraction(value)
     raise RulebookError(f"{value!r} is no number", hint="arithmetic needs numbers", code="not_a_number")
 
@@ -358,5 +365,5 @@ def _chosen(source: str, condition: Reason, yes: Explanation, no: Explanation, s
 
 def _applied(source: str, op: str, *children: Reason) -> Reason:
     if op == "/" and children[1].value == 0:
-        _divide(Fraction(1), Fraction(0))
+        divide(Fraction(1), Fraction(0))
     return Reason(OPERATIONS[op](*[child.value for child in children]), source, op, children)

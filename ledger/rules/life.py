@@ -214,6 +214,15 @@ class Life:
         """Events that were recorded before they happened."""
         return [(s.recorded_at, s.event.effective_at) for s in self.events if s.recorded_at < s.event.effective_at]
 
+    def forget(self) -> None:
+        """Let go of what was found out, which refers back to this life: so that it goes when nobody asks it any more."""
+        found = [*self.found.values(), self._ahead and self._ahead[1], self.__dict__.pop("without_overrides", None)]
+        self.found.clear()
+        self._ahead = None
+        for each in found:
+            if isinstance(each, Life) and each is not self:
+                each.forget()
+
     @cached_property
     def without_overrides(self) -> Life:
         if not any(sealed.event.kind == "override.granted.v1" for sealed in self.events):

@@ -59,6 +59,8 @@ class Reading:
         self.compiled = compiled(book)
         self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
         self._indexes: dict[str | int, Any] = {}
+        self.kept: dict[tuple[object, ...], Any] = {}
+        """What forecasts found out about this reading."""
 
     def presents(self, measure: Measure) -> list[Present]:
         """Every stay of every fact in the measure, each worth what it is worth."""
@@ -435,10 +437,14 @@ class FactScope:
     def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
         found = self.reading.book.tables[table]
         at, row = found.row_at(self.clock(found))
-        value, path = self._cell(found, row, tuple(key_text(key.value) for key in keys))
-        since = "" if len(found.rows) == 1 else f" since {text(at)[:10]}"
-        assumed = any(path == mark or path.startswith(f"{mark}/") for mark in found.assumed)
-        return Reason(value, f"{table}[{path}]{since}", "row", keys, assumed=assumed, source=found.source)
+        asked = table, at, tuple([key_text(key.value) for key in keys])
+        told = self.reading.compiled.told.get(asked)
+        if told is None:
+            value, path = self._cell(found, row, asked[2])
+            since = "" if len(found.rows) == 1 else f" since {text(at)[:10]}"
+            assumed = any(path == mark or path.startswith(f"{mark}/") for mark in found.assumed)
+            told = self.reading.compiled.told[asked] = value, f"{table}[{path}]{since}", assumed
+        return Reason(told[0], told[1], "row", keys, assumed=told[2], source=found.source)
 
 
 def _place(fact: Fact) -> tuple[Instant, int]:

@@ -41,16 +41,17 @@ def loss(life: Life, as_of: Instant) -> Loss | None:
 
 def loss_cause(ahead: Life, tier: str, as_of: Instant, lost_at: Instant) -> Cause | None:
     """The requirement that fails first in the stretch that ends in the loss, and what leaves then."""
-    return _cause(ahead, tier, as_of, _unmet_since(ahead, tier, lost_at), lost_at)
+    return _cause(ahead, tier, as_of, _unmet_since(ahead, tier, as_of, lost_at), lost_at)
 
 
-def _unmet_since(ahead: Life, tier: str, until: Instant) -> Instant:
-    """The beginning of the last stretch up to `until` in which the tier is not met."""
+def _unmet_since(ahead: Life, tier: str, as_of: Instant, until: Instant) -> Instant:
+    """The beginning of the last stretch up to `until` in which the tier is not met; mostly it lies after `as_of`."""
     begin = until
-    for at in reversed(ahead.edges(BEGINNING, until + 1)):
-        if _meets(ahead, tier, at):
-            break
-        begin = at
+    for since, stop in ((as_of, until + 1), (BEGINNING, as_of)):
+        for at in reversed(ahead.turns(since, stop)):
+            if _meets(ahead, tier, at):
+                return begin
+            begin = at
     return begin
 
 

@@ -329,7 +329,7 @@ class _Judgement:
         self.totals = [0] * len(self.book.measures)
         self.states: list[_State | None] = []
         self.exemptions = [fact for fact in exemptions if fact.start < fact.end]
-        self.unit, self.slow = performance.unit, self._slow
+        self.unit = performance.unit
         self.state: Values = ()
         self.instants, self.values, self.met = performance.instants, performance.values, performance.met
         self.judged = performance.judged
@@ -376,10 +376,12 @@ class _Judgement:
         moves.sort(key=_at)
         if self.book.awards:
             self._note(moves)
-        now, totals, states = moves[0][0] if moves else FOREVER, self.totals, self.states
+        if not moves:
+            return
+        now, totals, states, step = moves[0][0], self.totals, self.states, self._step()
         for at, i, way, worth, key in moves:
             if at != now:
-                self.at(now)
+                step(now)
                 now = at
             if not way:
                 continue
@@ -387,8 +389,24 @@ class _Judgement:
                 totals[i] += worth
             else:
                 self.move(i, way, worth, key)
-        if moves:
-            self.at(now)
+        step(now)
+
+    def _step(self) -> Callable[[Instant], None]:
+        """`at`, written out for the ordinary case: no overrides, and all states are judged."""
+        if self.exemptions:
+            return self.at
+        performance = self.performance
+        performance.judged = self.judged = performance.instants
+        totals, judge, unit, slow = self.totals, self.judge, self.unit, self._slow
+        began, became, met = performance.instants.append, performance.values.append, performance.met.append
+
+        def step(at: Instant) -> None:
+            self.state = values = tuple(totals)
+            began(at)
+            became(values)
+            met(judge(values, unit, slow))
+
+        return step
 
     def _note(self, moves: list[_Move]) -> None:
         """Which measures move at each instant."""
@@ -429,7 +447,7 @@ class _Judgement:
             self.met.append(self._met(StateScope(performance, values, at, exempt)))
         else:
             self.state = values
-            self.met.append(self.judge(values, self.unit, self.slow))
+            self.met.append(self.judge(values, self.unit, self._slow))
 
     def _slow(self, tier: int, requirement: int) -> bool:
         """A requirement that is not linear, of the state that is judged."""
