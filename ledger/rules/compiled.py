@@ -239,7 +239,7 @@ def _asked(book: Book, measure: Measure) -> Asked:
 
 
 def _judge(book: Book) -> Judge:
-    """The highest tier whose requirements the values in units of 1/u meet; `slow(tier, requirement)` judges what Python is not written for."""
+    """The highest tier whose requirements the values in units of 1/u meet; `slow(tier, requirement)` asks the expression itself."""
     lines, writer = ["def judge(v, u, slow):"], Writer(book)
     for place, tier in reversed(list(enumerate(book.tiers))):
         tests = [writer.requirement(need.test) or f"slow({place}, {i})" for i, need in enumerate(tier.needs)]

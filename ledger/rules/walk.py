@@ -254,9 +254,14 @@ def reviews_between(policy: Review, zone: str, after: Instant, until: Instant) -
 
 def next_review(policy: Review, zone: str, after: Instant) -> Instant:
     """The first review later than `after`."""
-    year = to_datetime(after, zone).year
-    days = [wall(zone, y, month, day) for y in (year, year + 1) for month, day in policy.reviews]
-    return min(at for at in days if at > after)
+    days = _review_days(policy.reviews, zone, to_datetime(after, zone).year)
+    return days[bisect_right(days, after)]
+
+
+@lru_cache(maxsize=4096)
+def _review_days(reviews: tuple[tuple[int, int], ...], zone: str, year: int) -> list[Instant]:
+    """Those of a year and of the next."""
+    return sorted(wall(zone, y, month, day) for y in (year, year + 1) for month, day in reviews)
 
 
 class Year(NamedTuple):
