@@ -125,6 +125,7 @@ def evaluate(events: list[Sealed], force: tuple[Force, ...], at: Instant = NOW) 
     for ladder in life.ladders():
         ladder.tier(at)
         ladder.credited_tier(at)
+    life.forget()
     return sum(2 * len(p.presents(measure)) for p in life.performances for measure in p.book.measures.values())
 
 
@@ -156,6 +157,7 @@ def one_award(path: Path, partners: list[str], rounds: int) -> float:
             life = Life(events, force)
             for ladder in life.ladders():
                 ladder.tier(NOW)
+            life.forget()
         return time.perf_counter() - started
 
     with Log(path) as log:

@@ -214,6 +214,7 @@ def rows_of(partner: str, events: Sequence[Sealed], library: Library) -> Rows:
             for each in life.ladders():
                 levels += _level_rows(partner, programme, each)
             lots += _lot_rows(partner, programme, life)
+            life.forget()
         except LedgerError as error:
             parked = f"{programme}: {error.what} [{error.code}]"
     return Rows((partner, events[-1].version, events[-1].position, parked), levels, lots)
