@@ -7,13 +7,14 @@ be used; 6 the log cannot be read or written; 7 a partner is parked; 130 stopped
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
 from ledger.projections import dashboard as boards
+from ledger.projections import spread
 from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
@@ -831,13 +833,22 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
 
 @main.command("at-risk")
 @click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time, or by this date.")
+@click.option("--processes", type=click.IntRange(1), help="How many ask; default one for each core, where there are many partners.")
 @asked
-def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+def at_risk(within: str, processes: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """Who is at risk, or loses a tier soon if nothing more happens."""
     until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
+    partners = ledger.history.partners()
+    if processes is None:
+        processes = os.cpu_count() or 1 if len(partners) >= spread.WORTH_WHILE else 1
     with _bar("asking every partner") as step:
-        total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
-        found = list(questions.at_risk(moment, lambda _: step(next(done), total)))
+        if processes > 1:
+            fixed = replace(moment, as_of=questions.as_of(moment), known_at=questions.position(moment), known_when=None)
+            others = partial(_questions_of, ledger.settings, ledger.clock())
+            found = list(spread.at_risk(others, partners, fixed, processes, lambda done: step(done, len(partners))))
+        else:
+            done = iter(range(1, 1 << 62))
+            found = list(questions.at_risk(moment, partners, lambda _: step(next(done), len(partners))))
     found = [e for e in found if e.at_risk is not None or (e.tier_lost_at is not None and e.tier_lost_at.at < until)]
     lines = []
     for e in found:
@@ -852,6 +863,13 @@ def at_risk(within: str, questions: Questions, moment: Moment, ledger: Ledger, f
         "partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "requirement", "fails from", "missing",
     )  # fmt: skip
     out.rows(columns, lines, form, found)
+
+
+def _questions_of(settings: Settings, now: Instant) -> Questions:
+    """Those of another process, by the clock of the first; the read models are there already."""
+    collect_seldom()
+    ledger = Ledger(settings, clock=lambda: now)
+    return Questions(ledger.history, ledger.store, ledger.clock)
 
 
 # -- rulebooks ---------------------------------------------------------------------------------------------------------

@@ -144,6 +144,15 @@ def test_at_risk_within_a_time_or_by_a_date(ledger: Path) -> None:
     assert points(ledger, "at-risk", "--within", "soon").exit_code == 2
 
 
+def test_who_is_at_risk_is_the_same_by_several_processes(ledger: Path) -> None:
+    alone, together = (points(ledger, "at-risk", *AT, "--processes", n, "-o", "json") for n in ("1", "2"))
+    assert alone.exit_code == 0
+    assert len(json.loads(alone.stdout)) > 0
+    assert together.stdout == alone.stdout
+    unknown = points(ledger, "at-risk", *AT, "--processes", "2", "--rulebook", "nobody-2020")
+    assert (unknown.exit_code, unknown.stderr) == (3, points(ledger, "at-risk", *AT, "--rulebook", "nobody-2020").stderr)
+
+
 def test_one_number_explained_is_one_number(ledger: Path) -> None:
     told = json.loads(points(ledger, "why", "P-28", *AT, "--number", "total", "-o", "json").stdout)
     assert told.keys() == {"basis", "number", "reason"}

@@ -249,9 +249,11 @@ class Questions:
             places.append(Ranked(place, partner, credited, performance, score, values, why))
         return places
 
-    def at_risk(self, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Endangered]:
-        """Every partner that is at risk at the moment, or will lose its tier if nothing more happens."""
-        for partner, life in self._each(moment):
+    def at_risk(
+        self, moment: Moment, partners: Sequence[str] | None = None, progress: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Endangered]:
+        """Every partner (or of these) that is at risk at the moment, or will lose its tier if nothing more happens."""
+        for partner, life in self._each(moment, partners):
             progress(partner)
             at = self.as_of(moment)
             for each in [life.of(award) for award in life.awards(at)] or [life]:
@@ -273,9 +275,9 @@ class Questions:
                     at = change
                     yield Impact(partner, ladder.award, at, before.credited_tier(at), ladder.credited_tier(at))
 
-    def _each(self, moment: Moment) -> Iterator[tuple[str, Life]]:
+    def _each(self, moment: Moment, partners: Sequence[str] | None = None) -> Iterator[tuple[str, Life]]:
         known_at = self.position(moment)
-        for partner in self.history.partners():
+        for partner in self.history.partners() if partners is None else partners:
             events = self.history.events(partner, known_at)
             if not events:
                 continue
@@ -284,7 +286,9 @@ class Questions:
                 continue
             if moment.programme is not None and programmes and moment.programme not in programmes:
                 continue
-            yield partner, self._foreseen(Life(events, self.force(moment, events, known_at)), moment)
+            life = Life(events, self.force(moment, events, known_at))
+            yield partner, self._foreseen(life, moment)
+            life.forget()
 
     def _foreseen(self, life: Life, moment: Moment) -> Life:
         now = self._clock()
