@@ -822,13 +822,24 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
 @asked
 def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """All partners by score; shared places are 1, 2, 2, 4."""
-    found = [row for row in questions.ranking(moment) if tier in (None, row.credited)][:limit]
+    names = {entry.id: entry.name for entry in ledger.directory.all("partner") if entry.name is not None}
+    rows = questions.ranking(moment, names)
+    found = [row for row in rows if tier in (None, row.credited)][:limit]
     lines = [
-        (r.place, _name(ledger, "partner", r.partner), r.score, r.points.get("sold"), r.points.get("managed"), r.credited or "none",
-         r.performance or "none", r.parked or "")
+        (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
+         r.credited or "none", r.performance or "none", r.parked or "")
         for r in found
     ]  # fmt: skip
     out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", "parked"), lines, form, found)
+    _say_parked(row.partner for row in rows if row.parked)
+
+
+def _say_parked(partners: Iterable[str]) -> None:
+    """What a list of many leaves open, so that nobody takes it for whole."""
+    named = sorted(set(partners))
+    if named:
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        out.say(f"points: {len(named)} parked, and not judged: {', '.join(named[:3])}{more}; ask for the standing of each to see why")
 
 
 @main.command("at-risk")
@@ -849,7 +860,7 @@ def at_risk(within: str, processes: int | None, questions: Questions, moment: Mo
         else:
             done = iter(range(1, 1 << 62))
             found = list(questions.at_risk(moment, partners, lambda _: step(next(done), len(partners))))
-    found = [e for e in found if e.at_risk is not None or (e.tier_lost_at is not None and e.tier_lost_at.at < until)]
+    found = [e for e in found if e.at_risk is not None or e.parked or (e.tier_lost_at is not None and e.tier_lost_at.at < until)]
     lines = []
     for e in found:
         cause = (e.tier_lost_at.cause if e.tier_lost_at else None) or (e.at_risk.cause if e.at_risk else None)
@@ -857,12 +868,14 @@ def at_risk(within: str, processes: int | None, questions: Questions, moment: Mo
         lines.append(
             (_name(ledger, "partner", e.partner), e.award, e.credited or "none", e.performance or "none",
              out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", lost.falls_to or "none" if lost else "",
-             cause.requirement if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None)
+             cause.requirement if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None, e.parked or "")
         )  # fmt: skip
     columns = (
         "partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "requirement", "fails from", "missing",
+        "parked",
     )  # fmt: skip
     out.rows(columns, lines, form, found)
+    _say_parked(e.partner for e in found if e.parked)
 
 
 def _questions_of(settings: Settings, now: Instant) -> Questions:
@@ -992,9 +1005,15 @@ def rules_impact(settings: Settings, file: Path, form: str) -> None:
         with _bar("asking every partner") as step:
             total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
             found = list(ledger.questions().impact(book, Moment(), lambda _: step(next(done), total)))
-        lines = [(_name(ledger, "partner", i.partner), i.award, out.when(i.at), i.before or "none", i.after or "none") for i in found]
-        out.rows(("partner", "award", "from", "credited", "would be"), lines, form, found)
-        out.say(f"{len({i.partner for i in found})} of {total} partners would be credited differently by {book.name}")
+        changed = [i for i in found if i.at is not None]
+        lines = [
+            (_name(ledger, "partner", i.partner), i.award, out.when(i.at) if i.at is not None else "", i.before or "none",
+             i.after or "none", i.parked or "")
+            for i in found
+        ]  # fmt: skip
+        out.rows(("partner", "award", "from", "credited", "would be", "parked"), lines, form, found)
+        out.say(f"{len({i.partner for i in changed})} of {total} partners would be credited differently by {book.name}")
+        _say_parked(i.partner for i in found if i.parked)
 
 
 @rules.command("new")

@@ -528,3 +528,25 @@ def test_a_programme_without_tiers_is_explained_by_its_score(tmp_path: Path) -> 
     assert "  score\n" in points(path, "why", "A", "--as-of", "2022-06-01").stdout
     assert "score" in points(path, "timeline", "A", "--as-of", "2022-06-01").stdout.splitlines()[0]
     assert [row["before"] for row in csv.DictReader(io.StringIO(points(path, "history", "A", "-o", "csv").stdout))] == ["0", "0"]
+
+
+def test_one_partner_that_cannot_be_priced_does_not_stop_the_lists(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    events = [*(json.loads(sale(n)) | {"subject": partner} for n, partner in (("1", "A"), ("2", "B"), ("3", "C"), ("4", "D")))]
+    events[1]["data"] = events[1]["data"] | {"currency": "XAU"}
+    enrolled = {"programme": "hubspot", "country": "US"}
+    for n, (kind, at, data) in enumerate((("partner.enrolled.v1", "2024-01-01", enrolled), ("partner.left.v1", "2025-01-01", {}))):
+        events.append(events[0] | {"id": f"D-{n}", "subject": "D", "type": kind, "time": f"{at}T00:00:00Z", "data": data})
+    assert points(path, "record", input="\n".join(map(json.dumps, events))).exit_code == 0
+    ranked = points(path, "ranking", "--as-of", "2025-02-01", "-o", "json")
+    assert ranked.exit_code == 0 and "1 parked, and not judged: B" in ranked.stderr
+    rows = json.loads(ranked.stdout)
+    assert [(row["place"], row["partner"]) for row in rows] == [(1, "A"), (1, "C"), (None, "B")]
+    assert rows[2]["score"] is None and "XAU" in rows[2]["parked"]
+    for words in (("ranking",), ("at-risk",), ("at-risk", "--processes", "2")):
+        shown = points(path, *words, "--as-of", "2025-02-01")
+        assert shown.exit_code == 0 and "XAU" in shown.stdout and "1 parked" in shown.stderr
+    book = points(path, "rules", "show", "points-2025").stdout.replace("points-2025", "points-2026").replace("2025-07-15", "2026-01-01", 1)
+    (tmp_path / "book.yaml").write_text(book)
+    impact = points(path, "rules", "impact", str(tmp_path / "book.yaml"))
+    assert impact.exit_code == 0 and "1 parked" in impact.stderr, impact.output

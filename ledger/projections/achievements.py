@@ -99,12 +99,7 @@ def _achievement(scope: StateScope, condition: Number, number: str) -> Achieveme
 
 def scores(lives: Iterable[tuple[str, Life]], at: Instant, number: str = SCORE) -> dict[str, Fraction]:
     """The number of each partner at an instant; those that had left the programme by then are not among them."""
-    return {partner: life.scope(at).number(number) for partner, life in lives if not _left(life, at)}
-
-
-def _left(life: Life, at: Instant) -> bool:
-    stays = [fact for fact in life.facts.of("enrolment") if fact.data.programme in (None, life.book(at).programme) and fact.start <= at]
-    return bool(stays) and all(fact.end <= at for fact in stays)
+    return {partner: life.scope(at).number(number) for partner, life in lives if not life.left(at)}
 
 
 def ranking(scored: Mapping[str, Fraction], names: Mapping[str, str] | None = None) -> list[Place]:

@@ -7,14 +7,15 @@ force). What lies after the instant at which one asks is a forecast, and says so
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
-from ledger.errors import MomentError, NotFound, Parked
+from ledger.errors import MomentError, NotFound, Parked, RulebookError
 from ledger.events.envelope import Event, Sealed
 from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
+from ledger.projections.achievements import ranking
 from ledger.projections.store import Store, programmes_of
 from ledger.rules import breakdown, risk, standing
 from ledger.rules.answers import ActiveOverride, Basis, Changes, ClientPoints, HistoryRow, Interval, Loss, Risk, Standing, Why
@@ -23,6 +24,8 @@ from ledger.rules.library import Library
 from ledger.rules.life import Force, Life, in_force
 
 _LIVES = 16
+CANNOT_JUDGE = (Parked, RulebookError)
+"""What concerns one partner alone: a question about many goes on, and says so."""
 
 
 class History(Protocol):
@@ -53,20 +56,20 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A place in the ranking; shared places are 1, 2, 2, 4."""
+    """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why."""
 
-    place: int
+    place: int | None
     partner: str
     credited: str | None
     performance: str | None
-    score: Fraction
+    score: Fraction | None
     points: dict[str, Fraction]
     parked: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Endangered:
-    """A partner that is at risk, or whose tier will be lost if nothing more happens."""
+    """A partner that is at risk, or whose tier will be lost if nothing more happens; or that cannot be judged (`parked` says why)."""
 
     partner: str
     credited: str | None
@@ -79,13 +82,14 @@ class Endangered:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What a rulebook would change first for a partner: when, and from which credited tier to which."""
+    """What a rulebook would change first for a partner: when, and from which credited tier to which; or why that cannot be told."""
 
     partner: str
     award: str
-    at: Instant
+    at: Instant | None
     before: str | None
     after: str | None
+    parked: str | None = None
 
 
 class Questions:
@@ -231,23 +235,24 @@ class Questions:
 
     # -- many partners ------------------------------------------------------------------------------------------
 
-    def ranking(self, moment: Moment) -> list[Ranked]:
-        """All partners by score: the rulebook's `total`, else its first number or measure."""
-        rows = []
-        parked = self.store.partners()
+    def ranking(self, moment: Moment, names: Mapping[str, str] | None = None) -> list[Ranked]:
+        """All partners by score (the rulebook's `total` or `score`, else its first number or measure), within a place by name.
+
+        Those that had left the programme by then are not among them.
+        """
+        at, parked = self.as_of(moment), self.store.partners()
+        rows: dict[str, Ranked] = {}
         for partner, life in self._each(moment):
-            at = self.as_of(moment)
             try:
-                values = life.values(at)
-                rows.append((_score(life, values), partner, life.credited_tier(at), life.tier(at), values, parked.get(partner)))
-            except Parked as error:
-                rows.append((Fraction(0), partner, None, None, {}, error.what))
-        rows.sort(key=lambda row: (-row[0], row[1]))
-        places: list[Ranked] = []
-        for i, (score, partner, credited, performance, values, why) in enumerate(rows, start=1):
-            place = places[-1].place if places and places[-1].score == score else i
-            places.append(Ranked(place, partner, credited, performance, score, values, why))
-        return places
+                if not life.left(at):
+                    values = life.values(at)
+                    credited, score = life.credited_tier(at), _score(life, values)
+                    rows[partner] = Ranked(None, partner, credited, life.tier(at), score, values, parked.get(partner))
+            except CANNOT_JUDGE as error:
+                rows[partner] = Ranked(None, partner, None, None, None, {}, error.what)
+        places = ranking({partner: row.score for partner, row in rows.items() if row.score is not None}, names)
+        judged = [replace(rows[place.partner], place=place.place) for place in places]
+        return judged + [row for row in rows.values() if row.score is None]
 
     def at_risk(
         self, moment: Moment, partners: Sequence[str] | None = None, progress: Callable[[str], None] = lambda _: None
@@ -256,10 +261,13 @@ class Questions:
         for partner, life in self._each(moment, partners):
             progress(partner)
             at = self.as_of(moment)
-            for each in [life.of(award) for award in life.awards(at)] or [life]:
-                endangered, lost = risk.risk(each, at), risk.loss(each, at)
-                if endangered is not None or lost is not None:
-                    yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
+            try:
+                for each in [life.of(award) for award in life.awards(at)] or [life]:
+                    endangered, lost = risk.risk(each, at), risk.loss(each, at)
+                    if endangered is not None or lost is not None:
+                        yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
+            except CANNOT_JUDGE as error:
+                yield Endangered(partner, None, None, None, None, error.what)
 
     def impact(self, book: Book, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Impact]:
         """Whose credited tier would be another if a rulebook were published, and from when: by what is known and can be foreseen now."""
@@ -268,12 +276,14 @@ class Questions:
             progress(partner)
             books = [force.book for force in life.force if force.book.name != book.name]
             other = Life(life.events, in_force([*books, book])).foresee(now)
-            for ladder in other.ladders():
-                before = life.foresee(now).of(ladder.award)
-                change = _first_change(before, ladder)
-                if change is not None:
-                    at = change
-                    yield Impact(partner, ladder.award, at, before.credited_tier(at), ladder.credited_tier(at))
+            try:
+                for ladder in other.ladders():
+                    before = life.foresee(now).of(ladder.award)
+                    at = _first_change(before, ladder)
+                    if at is not None:
+                        yield Impact(partner, ladder.award, at, before.credited_tier(at), ladder.credited_tier(at))
+            except CANNOT_JUDGE as error:
+                yield Impact(partner, "", None, None, None, error.what)
 
     def _each(self, moment: Moment, partners: Sequence[str] | None = None) -> Iterator[tuple[str, Life]]:
         known_at = self.position(moment)
@@ -298,6 +308,8 @@ class Questions:
 def _first_change(before: Life, after: Life) -> Instant | None:
     """The first instant at which two lives are credited differently."""
     until = max(before.settled_at, after.settled_at)
+    for life in (before, after):
+        life.check(until)
     steps = {step.at for life in (before, after) for step in life.walked(until).steps}
     return next((at for at in sorted(steps) if at < until and before.credited_tier(at) != after.credited_tier(at)), None)
 

@@ -156,6 +156,11 @@ class Life:
             self.found[f"award {award}"] = known
         return known
 
+    def left(self, at: Instant) -> bool:
+        """Whether the partner had left the programme by then, having been in it."""
+        stays = [f for f in self.facts.of("enrolment") if f.data.programme in (None, self.book(at).programme) and f.start <= at]
+        return bool(stays) and all(fact.end <= at for fact in stays)
+
     def awards(self, at: Instant) -> list[str]:
         """The awards of the rulebook in force."""
         return [name for name, book in self.book(at).awards.items() if book.tiers]
