@@ -930,7 +930,7 @@ def rules_show(settings: Settings, name: str) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def rules_lint(files: tuple[Path, ...]) -> None:
     """Check rulebooks. Errors cannot be right, warnings are odd; exits 1 on errors."""
-    problems = [(file, problem) for file in files for problem in lint.lint(_text(file), file.name)]
+    problems = [(file, problem) for file in files for problem in lint.lint(file.read_bytes(), file.name)]
     for file, problem in problems:
         click.echo(f"{file}: {problem}")
     errors = sum(problem.severity == "error" for _, problem in problems)

@@ -35,22 +35,24 @@ class Project:
         return len(found)
 
     def _apply(self, partners: list[str], position: int, progress: Callable[[int, int], None]) -> None:
-        library = Library(self._history.published())
+        library = Library(self._history.published(position))
         with self._store.writing() as connection:
             for done, partner in enumerate(partners, start=1):
-                self._store.apply(connection, partner, self._history.events(partner, position), library)
+                if events := self._history.events(partner, position):
+                    self._store.apply(connection, partner, events, library)
                 progress(done, len(partners))
             self._store.mark(connection, position)
 
     def rebuild(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
         """Make all rows anew from the log, in one transaction: readers see the old ones until it is done."""
-        head, library = self._history.head(), Library(self._history.published())
-        partners = self._history.partners()
+        head = self._history.head()
+        library, partners = Library(self._history.published(head)), self._history.partners()
         with self._store.writing() as connection:
             self._store.clear(connection)
             for first in range(0, len(partners), PARTNERS_AT_ONCE):
                 page = partners[first : first + PARTNERS_AT_ONCE]
-                self._store.write(connection, [rows_of(partner, self._history.events(partner, head), library) for partner in page])
+                known = [(partner, self._history.events(partner, head)) for partner in page]
+                self._store.write(connection, [rows_of(partner, events, library) for partner, events in known if events])
                 progress(first + len(page), len(partners))
             self._store.mark(connection, head)
         return len(partners)

@@ -34,12 +34,13 @@ def audit(log: Log, store: Store, progress: Callable[[int, int], None] = lambda 
     history, library = History(log), Library(History(log).published())
     for sealed, error in library.unusable():
         yield Finding("rulebook_unusable", f"position {sealed.position}", f"{sealed.event.data.book}: {error.what}", note=True)
-    yield from _rows(history, store, library, progress)
+    yield from _rows(history, store, progress)
     yield from _asserted(history, library)
 
 
-def _rows(history: History, store: Store, library: Library, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+def _rows(history: History, store: Store, progress: Callable[[int, int], None]) -> Iterator[Finding]:
     known, position, partners = store.versions(), store.position(), history.partners()
+    library = Library(history.published(position))
     for partner in sorted(known.keys() - set(partners)):
         yield Finding("rows_without_events", partner, "the read models know a partner that the log does not")
     fresh = Store(":memory:")

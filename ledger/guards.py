@@ -108,7 +108,10 @@ def reasoned(event: Event) -> Refusal | None:
 def override_target(event: Event) -> Refusal | None:
     data = event.data
     if sum(target is not None for target in (data.tier, data.requirement, data.points)) == 1:
-        return None
+        if (data.points is None) is (data.measure is None):
+            return None
+        hint = "say of which measure they are" if data.measure is None else "say how many"
+        return Refusal("override_target", "points and their measure go together", hint, "data")
     return Refusal("override_target", "it must grant one thing", "name a tier, a requirement or a number of points", "data")
 
 

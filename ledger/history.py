@@ -8,6 +8,8 @@ from ledger.events.envelope import Sealed
 from ledger.instants import Instant
 from ledger.log import Log
 
+_RULEBOOKS = ("rulebook.published.v1", "event.reversed.v1")
+
 
 class History:
     """Reads one log, partner by partner."""
@@ -29,10 +31,10 @@ class History:
         """A partner's events up to a position, in order of version."""
         return self._log.history(f"partner/{partner}", until_position=until)
 
-    def published(self) -> Sequence[Sealed]:
-        """The events that publish rulebooks and those that take one back, in order of position."""
+    def published(self, until: int | None = None) -> Sequence[Sealed]:
+        """The events up to a position that publish rulebooks and those that take one back, in order of position."""
         streams = self._log.streams("programme/")
-        found = [s for stream in streams for s in self._log.history(stream, kinds=["rulebook.published.v1", "event.reversed.v1"])]
+        found = [s for stream in streams for s in self._log.history(stream, kinds=_RULEBOOKS, until_position=until)]
         return sorted(found, key=lambda sealed: sealed.position)
 
     def get(self, position: int) -> Sealed:

@@ -75,6 +75,8 @@ ALONE: list[tuple[str | None, Event]] = [
     ("override_target", grant(tier=None)),
     ("override_target", grant(requirement="sold")),
     ("override_target", grant(tier=None, measure="sold")),
+    ("override_target", grant(tier=None, points="5")),
+    ("override_target", grant(measure="sold")),
     ("override_unreasoned", grant(reason="  ")),
     ("override_unreasoned", grant(author=" ")),
     ("override_end_before_start", grant(until="2024-03-01")),

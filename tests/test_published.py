@@ -95,3 +95,27 @@ def test_rows_follow_a_rulebook_and_its_taking_back(log: Log, tmp_path: Path) ->
     )  # fmt: skip
     assert caught_up() == {"P-1": (None, None)}
     assert list(audit(log, store)) == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 5, 100])
+def test_page_by_page_the_rows_are_those_of_what_was_known_by_then(log: Log, tmp_path: Path, page: int) -> None:
+    """A page of the stream may end before a rulebook, or between it and its taking back, that the log has already."""
+    a_partner(log)
+    record(log, published(GENEROUS))
+    record(log, told("partner.enrolled.v1", "6", programme="hubspot", country="US"), told("person.linked.v1", "7", person="I"))
+    taken_back = {"reverses": {"source": "test", "id": "book"}, "reason": "too generous", "author": "test"}
+    record(log, event("event.reversed.v1", effective_at="2026-01-02", id="back", source="test", **taken_back))
+    record(log, event("partner.enrolled.v1", subject="P-2", effective_at="2026-02-01", id="8", source="test", programme="hubspot", country="US"))
+    bus, history, store = InProcessBus(), History(log), Store(tmp_path / "read.db")
+    project, relay = Project(bus, history, store), Relay(log, bus, 0)
+    while relay.step():
+        pass
+    positions = set()
+    while project.step(page):
+        position = store.position()
+        positions.add(position)
+        assert not [finding for finding in audit(log, store) if not finding.note], position
+    assert len(positions) == -(-log.head() // page)
+    live = store.dump()
+    project.rebuild()
+    assert store.dump() == live

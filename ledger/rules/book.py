@@ -694,11 +694,14 @@ def _status(node: Node | None) -> Status:
             return Continuous()
 
 
+_CHECKPOINTS = frozenset(f"day {day}" for day in range(1, 29))
+
+
 def _review(node: Node) -> Review:
     node.allow("checkpoints", "reviews", "window", "hold", "required", "carry", "source")
     required = node.get("required")
     checkpoints = node.text("checkpoints")
-    if not checkpoints.startswith("day ") or not checkpoints[4:].isdecimal() or not 1 <= int(checkpoints[4:]) <= 28:
+    if checkpoints not in _CHECKPOINTS:
         node.problem("bad_checkpoints", f"{checkpoints!r}: checkpoints are 'day 1' to 'day 28' of each month")
         checkpoints = "day 15"
     day = int(checkpoints[4:])

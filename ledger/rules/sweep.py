@@ -299,7 +299,7 @@ def sweep(reading: Reading, since: Instant = BEGINNING, until: Instant = FOREVER
         for measure in reading.book.measures.values()
     ]
     performance.first = min([present.start for stay in stays for present in stay], default=FOREVER)
-    performance.unit = lcm(2, *{present.denominator for stay in stays for present in stay})
+    performance.unit = 2 * lcm(*{present.denominator for stay in stays for present in stay})  # halves, for a median
     for present in [present for stay in stays for present in stay if present.error is not None]:
         if present.start < performance.broken_at:
             performance.broken, performance.broken_at = present.error, max(present.start, since)

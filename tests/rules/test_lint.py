@@ -309,14 +309,9 @@ def asked(tmp_path: Path, source: str | bytes) -> tuple[int, str]:
 
 
 FINE = {"a byte order mark", "carriage returns", "a directive", "gates in gates"}
-OPEN = {"a huge day of checkpoints", "digits of another script"}
-"""The day of the checkpoints is taken for a number before it is looked at."""
-
-
 def named(*, of: type) -> list[object]:
-    """The garbage that is a text, or that is bytes; what is still open is expected to fail."""
-    names = [name for name, source in GARBAGE.items() if isinstance(source, of)]
-    return [pytest.param(name, marks=pytest.mark.xfail(reason="still open", strict=False)) if name in OPEN else name for name in names]
+    """The garbage that is a text, or that is bytes."""
+    return [name for name, source in GARBAGE.items() if isinstance(source, of)]
 
 
 @pytest.mark.parametrize("name", named(of=str))
@@ -333,7 +328,6 @@ def test_bytes_that_are_no_text_are_told(name: str) -> None:
     assert [(problem.line, problem.code) for problem in lint(GARBAGE[name])] == [(1, "not_utf8")]
 
 
-@pytest.mark.xfail(reason="the command reads the file as text", strict=False)
 def test_bytes_that_are_no_text_are_told_on_the_command_line(tmp_path: Path) -> None:
     code, words = asked(tmp_path, b"book: \xff\xfe\n")
     assert code == 1 and "not UTF-8" in words

@@ -409,7 +409,6 @@ def test_a_gate_that_is_held_stays_open_in_a_forecast(world: World, now: Instant
     compare(Life(seen, [Force(book(GATED))], now), world, lambda world, at: there(at))
 
 
-@pytest.mark.xfail(reason="the mean of two middle values is rounded down to the grain of the sweep", strict=False)
 def test_the_median_of_two_is_exact() -> None:
     sold = (
         "2024-01-01 points.sold client=C line=L amount=100 currency=USD\n2024-01-01 points.sold client=C line=L amount=250.5 currency=USD"
