@@ -7,6 +7,7 @@ be used; 6 the log cannot be read or written; 7 a partner is parked; 130 stopped
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -45,6 +46,7 @@ from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
 from ledger.settings import Settings, collect_seldom
+from ledger.streams import LEDGER
 
 T = TypeVar("T")
 
@@ -1092,12 +1094,19 @@ def verify(settings: Settings) -> None:
 @main.command()
 @click.option("--partner", help="One partner's events only.")
 @click.option("--sealed", is_flag=True, help="With position, version, recorded time and hash beside each event.")
+@click.option("--inputs", is_flag=True, help="What came in through the door, with its recorded time: for record --migrate.")
 @click.pass_obj
-def export(settings: Settings, partner: str | None, sealed: bool) -> None:
-    """The events as CloudEvents, one a line. The stored bytes, nothing else."""
+def export(settings: Settings, partner: str | None, sealed: bool, inputs: bool) -> None:
+    """The events as CloudEvents, one a line. The stored bytes, nothing else, unless --inputs adds when each was recorded."""
+    if inputs and (sealed or partner):
+        raise click.UsageError("--inputs goes with neither --sealed nor --partner: a migration takes the whole ledger")
     with _open(settings) as ledger:
         for found in _exported(ledger, partner):
             body = found.event.body.decode()
+            if inputs:
+                if found.event.source == LEDGER:  # a copy, which the door makes anew
+                    continue
+                body = json.dumps({**json.loads(body), "recordedtime": text(found.recorded_at)}, ensure_ascii=False)
             if sealed:
                 seal = f'"hash":"{found.hash.hex()}","position":{found.position},"recorded_at":"{text(found.recorded_at)}"'
                 body = f'{{{seal},"stream":"{found.stream}","version":{found.version},"event":{body}}}'

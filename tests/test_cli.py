@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import os
 import signal
 import subprocess
@@ -550,3 +551,17 @@ def test_one_partner_that_cannot_be_priced_does_not_stop_the_lists(tmp_path: Pat
     (tmp_path / "book.yaml").write_text(book)
     impact = points(path, "rules", "impact", str(tmp_path / "book.yaml"))
     assert impact.exit_code == 0 and "1 parked" in impact.stderr, impact.output
+
+
+def test_what_came_in_makes_the_same_ledger_again(ledger: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.db"
+    shutil.copy(ledger.with_suffix(".directory.db"), again.with_suffix(".directory.db"))
+    recorded = points(again, "record", "--migrate", input=points(ledger, "export", "--inputs").stdout)
+    assert recorded.exit_code == 0, recorded.stderr
+    for words in (("ranking", *AT), ("ranking", *AT, "--known-at", "5000"), ("standing", "P-05", *AT), ("history", "P-28", *AT)):
+        first, second = (points(path, *words, "-o", "json") for path in (ledger, again))
+        assert first.exit_code == 0 and first.stdout == second.stdout, words
+    assert points(again, "verify").exit_code == 0
+    plain = points(tmp_path / "plain.db", "record", input=points(ledger, "export").stdout)
+    assert plain.exit_code == 1 and "source_reserved" in plain.output
+    assert points(ledger, "export", "--inputs", "--sealed").exit_code == 2

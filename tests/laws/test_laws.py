@@ -76,7 +76,7 @@ class Known:
     def events(self, partner: str, until: int | None = None) -> Sequence[Sealed]:
         return [sealed for sealed in self._events if until is None or sealed.position <= until]
 
-    def published(self) -> Sequence[Sealed]:
+    def published(self, until: int | None = None) -> Sequence[Sealed]:
         return []
 
 
