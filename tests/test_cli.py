@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-import shutil
 import os
+import shutil
 import signal
 import subprocess
 import sys
