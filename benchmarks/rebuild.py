@@ -109,7 +109,7 @@ def library(path: Path, asked: argparse.Namespace) -> Iterator[Library | None]:
         try:
             from benchmarks import runner
         except ImportError as error:
-            print(f"runner left out: {error}; it needs pip install -e '.[bench]'")
+            print(f"runner left out: {error}; it needs pip install -e '.[postgres]'")
             yield None
             return
         if asked.dsn is None and not runner.installed():

@@ -30,7 +30,8 @@ from eventsourcing.domain import Aggregate, event
 
 from ledger.events.envelope import decode
 from ledger.intake import Accepted, Duplicate, Intake
-from ledger.log import Log, LogDatastore, LogRecorder
+from ledger.log import Log
+from ledger.log_sqlite import LogDatastore, LogRecorder
 
 BATCH = 1000
 SECOND_OF_2024 = 1_704_067_200

@@ -5,7 +5,7 @@ ours. A runner reads them and its projection's view inserts a row for each, with
 what the library's contract asks of a view. Default durability: each commit is forced to the disk.
 
 The PostgreSQL is one of its own, in a temporary directory, on a Unix socket, with the settings that `initdb` makes; or the one
-that a DSN names, in a schema of its own that is dropped at the end. It needs the extra `bench`: pip install -e '.[bench]'
+that a DSN names, in a schema of its own that is dropped at the end. It needs the extra `postgres`: pip install -e '.[postgres]'
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from ledger.errors import LedgerError, Refusal
 from ledger.events.envelope import Event, decode
 from ledger.guards import Associations
 from ledger.instants import Instant
-from ledger.log import Entry, Log, Taken, Writing
+from ledger.log import Entry, Log, Writing
+from ledger.log_database import Taken
 from ledger.streams import Copy, Key, Past
 
 Clock = Callable[[], Instant]

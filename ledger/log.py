@@ -4,20 +4,15 @@ Every event is one row of a stream (a partner's, a person's, a client's, a progr
 gapless position in the whole. Its canonical bytes are stored once, sealed by a hash that covers the hash before it in the
 same stream. Beside the events stand the receipts (source + id -> position), written in the same transaction, for ever.
 
-The log is kept by `eventsourcing`'s SQLite recorder, of which this is the only importer. What it promises:
-
-- A receipt that was handed out survives a power cut: WAL with `synchronous=FULL`, so each commit is forced to the disk
-  before `writing` ends. What was not yet committed leaves no trace: a transaction is there whole or not at all.
-- The order of positions is the order of commits: writers queue up for one lock (`BEGIN IMMEDIATE`), and a position is given
-  out under it. A reader that has seen position p has seen all before it.
-- A database of another kind or format is refused, never touched.
+What it promises: a receipt that was handed out is durable; a transaction is there whole or not at all; the order of positions is the
+order of commits, so a reader that has seen position p has seen all before it. How a database keeps that is said in `log_sqlite` and
+`log_postgres`, the only importers of `eventsourcing`, whose recorders they are built on.
 
 It refuses to know what an event means: it is given streams, kinds and bytes. Whether a fact is right is for `ledger.intake`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,25 +22,10 @@ from struct import Struct
 from threading import Lock
 from typing import Any, NamedTuple
 
-from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
-from eventsourcing.sqlite import (
-    SQLiteConnection,
-    SQLiteConnectionPool,
-    SQLiteCursor,
-    SQLiteDatastore,
-    SQLiteProcessRecorder,
-    SQLiteTransaction,
-)
-
 from ledger.errors import LogError, NotFound, Refusal
 from ledger.events.envelope import Sealed, decode, read
 from ledger.instants import BEGINNING, Instant
-
-FORMAT = 1
-"""The version of the schema and of the seal; kept in the database, checked when it is opened."""
-
-APPLICATION_ID = 0x504C4544
-"""'PLED' in the header of the SQLite file: it tells a ledger from any other database."""
+from ledger.log_database import Cursor, Database, Taken
 
 GENESIS = bytes(32)
 """What the first event of a stream has as the hash before it."""
@@ -53,30 +33,8 @@ GENESIS = bytes(32)
 STREAM_KINDS = ("partner", "person", "client", "programme", "ledger")
 
 _HEADS_MAX = 200_000
-_ROWS = 125  # in a statement; more are no faster
 _WHEN = Struct(">q")
 _STATE_BODY = 72  # hash 32, previous 32, recorded_at 8, then the bytes of the event
-
-_EVENTS = (
-    "CREATE TABLE IF NOT EXISTS stored_events ("
-    "rowid INTEGER PRIMARY KEY, "  # the position, named as the recorder's own statements name it
-    "originator_id TEXT NOT NULL, "
-    "originator_version INTEGER NOT NULL, "
-    "topic TEXT NOT NULL, "
-    "state BLOB NOT NULL, "
-    "UNIQUE (originator_id, originator_version))"
-)
-_RECEIPTS = (
-    "CREATE TABLE IF NOT EXISTS receipts ("
-    "source TEXT NOT NULL, id TEXT NOT NULL, position INTEGER NOT NULL, row_count INTEGER NOT NULL, "
-    "PRIMARY KEY (source, id)) WITHOUT ROWID"
-)
-_INSERTS = (
-    "CREATE TABLE IF NOT EXISTS inserts ("  # the last position of each insert, and when it was recorded
-    "position INTEGER PRIMARY KEY, recorded_at INTEGER NOT NULL)"
-)
-_INSERTS_INDEX = "CREATE INDEX IF NOT EXISTS inserts_recorded_at ON inserts (recorded_at, position)"
-
 
 Entry = tuple[str, str, bytes, str, str, int]
 """One row to be appended: stream, kind and bytes of an event; source, id and number of rows of the input whose receipt it bears.
@@ -106,12 +64,6 @@ class Difference:
         return f"position {self.position} ({self.stream}): {self.found} [{self.name}]"
 
 
-class Taken(LogError):
-    """An id among the receipts to be written is there already; nothing of the batch was written."""
-
-    code = "log_id_taken"
-
-
 def seal(previous: bytes, stream: str, version: int, recorded_at: Instant, body: bytes) -> bytes:
     """The hash of an event: over the hash before it, its stream, its version, its recorded time and its bytes.
 
@@ -120,71 +72,11 @@ def seal(previous: bytes, stream: str, version: int, recorded_at: Instant, body:
     return sha256(b"".join((previous, stream.encode(), b"\0", _WHEN.pack(version), _WHEN.pack(recorded_at), body))).digest()
 
 
-class _Connection(SQLiteConnection):
-    """Writers take their place in the queue at BEGIN, so that positions are given out in the order of commits."""
-
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
-        with _Transaction(self, commit=commit) as cursor, cursor:
-            yield cursor
-
-
-class _Transaction(SQLiteTransaction):
-    def __enter__(self) -> SQLiteCursor:
-        cursor = self.connection.cursor()
-        try:
-            cursor.execute("BEGIN IMMEDIATE" if self.commit else "BEGIN")
-        except sqlite3.OperationalError as error:
-            raise OperationalError(error) from error
-        return cursor
-
-
-class _Pool(SQLiteConnectionPool):
-    synchronous = "FULL"
-
-    def _create_connection(self) -> SQLiteConnection:
-        """As the library does it, except that prepared statements are kept: its `cached_statements=True` is a cache of one."""
-        try:
-            made = sqlite3.connect(self.db_name, timeout=self.lock_timeout or 0, isolation_level=None, check_same_thread=False, uri=True)
-            made.execute("PRAGMA journal_mode=WAL")
-            made.execute(f"PRAGMA synchronous={self.synchronous}")
-        except sqlite3.Error as error:
-            raise InterfaceError(error) from error
-        made.row_factory = sqlite3.Row
-        return _Connection(made, max_age=self.max_age)
-
-
-class LogDatastore(SQLiteDatastore):
-    """The library's datastore with durable commits, writers that queue, and stream names as text."""
-
-    def __init__(self, path: str, *, synchronous: str = "FULL", lock_seconds: int = 10) -> None:
-        super().__init__(path, lock_timeout=lock_seconds, originator_id_type="text")
-        self.pool = _Pool(db_name=path, lock_timeout=lock_seconds)
-        self.pool.synchronous = synchronous
-
-
-class LogRecorder(SQLiteProcessRecorder):
-    """The library's recorder on our tables; positions are an explicit key, which no VACUUM can renumber."""
-
-    def __init__(self, datastore: SQLiteDatastore) -> None:
-        super().__init__(datastore)
-        self.insert_events_statement = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
-
-    def construct_create_table_statements(self) -> list[str]:
-        *_, tracking = super().construct_create_table_statements()
-        return [_EVENTS, _RECEIPTS, _INSERTS, _INSERTS_INDEX, tracking]
-
-    def _create_table(self, c: SQLiteCursor) -> None:
-        super()._create_table(c)
-        c.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        c.execute(f"PRAGMA user_version={FORMAT}")
-
-
 class Writing:
     """The end of the log, held by one writer: what is read here cannot change before the writer is done."""
 
-    def __init__(self, cursor: sqlite3.Cursor, heads: dict[str, tuple[int, bytes]], head: int) -> None:
-        cursor.row_factory = None
+    def __init__(self, database: Database, cursor: Cursor, heads: dict[str, tuple[int, bytes]], head: int) -> None:
+        self._database = database
         self._cursor = cursor
         self._heads = heads
         self.head = head
@@ -199,7 +91,8 @@ class Writing:
     def filed(self, source: str, id: str) -> tuple[Filed, bytes] | None:
         """The receipt of an input and the bytes that were accepted under it."""
         row = self._cursor.execute(
-            "SELECT position, row_count, substr(state, ?) FROM receipts JOIN stored_events ON rowid = position WHERE source = ? AND id = ?",
+            "SELECT position, row_count, substr(state, ?) FROM receipts "
+            f"JOIN stored_events ON {self._database.position} = position WHERE source = ? AND id = ?",
             (_STATE_BODY + 1, source, id),
         ).fetchone()
         return None if row is None else (Filed(row[0], row[1]), row[2])
@@ -220,8 +113,12 @@ class Writing:
             return range(0)
         positions = range(self.head + 1, self.head + 1 + len(entries))
         events, receipts = self._sealed(entries, recorded_at)
-        self._write_receipts(receipts)
-        self._insert("stored_events", 5, events)
+        try:  # the receipts before all else, because an id that is taken shows itself here
+            self._database.put_receipts(self._cursor, receipts)
+        except Taken:
+            self._heads.clear()
+            raise
+        self._database.put_events(self._cursor, events)
         self._cursor.execute("INSERT INTO inserts VALUES (?,?)", (positions[-1], recorded_at))
         self.head, self.recorded_at = positions[-1], recorded_at
         return positions
@@ -249,57 +146,36 @@ class Writing:
         ).fetchone()
         return (0, GENESIS) if row is None else row
 
-    def _write_receipts(self, receipts: list[Any]) -> None:
-        """Before all else, because an id that is taken shows itself here.
-
-        What was written by then is taken out again by name, since a savepoint would cost a copy of each page touched.
-        """
-        before = self._cursor.connection.total_changes
-        try:
-            self._insert("receipts", 4, receipts)
-        except sqlite3.IntegrityError as error:
-            written = 4 * (self._cursor.connection.total_changes - before)
-            names = zip(receipts[0:written:4], receipts[1:written:4], strict=True)
-            self._cursor.executemany("DELETE FROM receipts WHERE source = ? AND id = ?", names)
-            self._heads.clear()
-            raise Taken("an id of the batch has been recorded before", hint="look its receipt up") from error
-
-    def _insert(self, table: str, width: int, values: list[Any]) -> None:
-        """Row after row, many in a statement. FAIL leaves those before one that fails; else SQLite would copy each page touched."""
-        row = f"({','.join('?' * width)})"
-        statement = f"INSERT OR FAIL INTO {table} VALUES {row}"
-        several = f"{statement}{f',{row}' * (_ROWS - 1)}"
-        rest = len(values) % (width * _ROWS)
-        for at in range(0, len(values) - rest, width * _ROWS):
-            self._cursor.execute(several, values[at : at + width * _ROWS])
-        last = iter(values[len(values) - rest :])
-        self._cursor.executemany(statement, zip(*[last] * width, strict=True))
-
 
 class Log:
-    """The book of record in one SQLite file. Safe for several threads and several processes at once."""
+    """The book of record, in one SQLite file or one PostgreSQL database. Safe for several threads and several processes at once."""
 
-    def __init__(self, path: Path | str, *, create: bool = True, synchronous: str = "FULL", lock_seconds: int = 10) -> None:
-        """Open the log, and make it where there is none and `create` allows it.
+    def __init__(self, where: Path | str, *, create: bool = True, synchronous: str = "FULL", lock_seconds: int = 10) -> None:
+        """Open the log at a path or a `postgresql://` URL, and make it where there is none and `create` allows it.
 
-        Raises NotFound (no such file) and LogError (another kind of database, another format, locked, damaged).
+        Raises NotFound (nothing is there) and LogError (another kind of database, another format, locked, damaged, out of reach).
         """
-        self.path = Path(path)
-        if not create and not self.path.exists():
-            raise self._nothing()
         self._lock = Lock()
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._heads_at = -1
+        if is_url(where):
+            from ledger.log_postgres import PostgresDatabase
+
+            self.database: Database = PostgresDatabase(str(where), lock_seconds=lock_seconds)
+        else:
+            from ledger.log_sqlite import SqliteDatabase
+
+            if not create and not Path(where).exists():
+                raise _nothing(str(where))
+            self.database = SqliteDatabase(Path(where), synchronous=synchronous, lock_seconds=lock_seconds)
         with self._speaking():
-            self._datastore = LogDatastore(str(self.path), synchronous=synchronous, lock_seconds=lock_seconds)
-            self.recorder = LogRecorder(self._datastore)
-            if not self._is_made():
+            if not self.database.is_made():
                 if not create:
-                    raise self._nothing()
-                self._make()
+                    raise _nothing(self.database.name)
+                self.database.make()
 
     def close(self) -> None:
-        self._datastore.close()
+        self.database.close()
 
     def __enter__(self) -> Log:
         return self
@@ -317,18 +193,17 @@ class Log:
         """
         with self._lock, self._speaking():
             try:
-                with self._datastore.transaction(commit=True) as cursor:
-                    writing = Writing(cursor.sqlite_cursor, self._heads, self._head_under_lock(cursor))
+                with self.database.writing() as cursor:
+                    writing = Writing(self.database, cursor, self._heads, self._head_under_lock(cursor))
                     yield writing
             except BaseException:
                 self._heads_at = -1
                 raise
             self._heads_at = writing.head
 
-    def _head_under_lock(self, cursor: SQLiteCursor) -> int:
+    def _head_under_lock(self, cursor: Cursor) -> int:
         """The last position; the known heads of streams are dropped where someone else has written since."""
-        cursor.execute("SELECT MAX(rowid) FROM stored_events")
-        head: int = cursor.fetchone()[0] or 0
+        head: int = cursor.execute(f"SELECT MAX({self.database.position}) FROM stored_events").fetchone()[0] or 0
         if head != self._heads_at or len(self._heads) > _HEADS_MAX:
             self._heads.clear()
         return head
@@ -342,24 +217,25 @@ class Log:
 
     def head(self) -> int:
         """The last position; 0 while there is none."""
-        return self._one("SELECT MAX(rowid) FROM stored_events") or 0
+        return self._one(f"SELECT MAX({self.database.position}) FROM stored_events") or 0
 
     def tail(self, after: int = 0, limit: int = 1000) -> list[Sealed]:
         """The events after a position, in order of position."""
-        return self._events("WHERE rowid > ? ORDER BY rowid LIMIT ?", (after, limit))
+        position = self.database.position
+        return self._events(f"WHERE {position} > ? ORDER BY {position} LIMIT ?", (after, limit))
 
     def history(self, stream: str, *, after_version: int = 0, until_position: int | None = None, kinds: Iterable[str] = ()) -> list[Sealed]:
         """The events of a stream in order of version: those after a version, up to a position, of some kinds."""
         where, parameters = "WHERE originator_id = ? AND originator_version > ?", [stream, after_version]
         if until_position is not None:
-            where, parameters = where + " AND rowid <= ?", [*parameters, until_position]
+            where, parameters = f"{where} AND {self.database.position} <= ?", [*parameters, until_position]
         if wanted := list(kinds):
             where, parameters = f"{where} AND topic IN ({','.join('?' * len(wanted))})", [*parameters, *wanted]
         return self._events(f"{where} ORDER BY originator_version", parameters)
 
     def get(self, position: int) -> Sealed:
         """The event at a position. Raises NotFound."""
-        if found := self._events("WHERE rowid = ?", (position,)):
+        if found := self._events(f"WHERE {self.database.position} = ?", (position,)):
             return found[0]
         raise NotFound(f"there is no position {position}", hint=f"the last one is {self.head()}")
 
@@ -370,7 +246,7 @@ class Log:
 
     def recorded_at(self, position: int) -> Instant:
         """When the event at a position was recorded. Raises NotFound."""
-        found = self._one("SELECT substr(state, 65, 8) FROM stored_events WHERE rowid = ?", (position,))
+        found = self._one(f"SELECT substr(state, 65, 8) FROM stored_events WHERE {self.database.position} = ?", (position,))
         if found is None:
             raise NotFound(f"there is no position {position}", hint=f"the last one is {self.head()}")
         return int.from_bytes(found, "big", signed=True)
@@ -391,13 +267,13 @@ class Log:
         Names: position_gap, recorded_backwards, version_gap, previous_hash, hash, unreadable, kind, receipt_missing,
         receipt_differs, receipts_surplus, insert_differs.
         """
-        with self._speaking(), self._datastore.transaction(commit=False) as cursor:
-            return _Walk(cursor.sqlite_cursor.connection).first_difference()
+        with self._speaking(), self.database.reading() as cursor:
+            return _Walk(self.database, cursor).first_difference()
 
     # Inside --------------------------------------------------------------------------------------------------
 
     def _events(self, where: str, parameters: Sequence[Any]) -> list[Sealed]:
-        statement = f"SELECT rowid, originator_id, originator_version, state FROM stored_events {where}"
+        statement = f"SELECT {self.database.position}, originator_id, originator_version, state FROM stored_events {where}"
         return [_unsealed(*row) for row in self._rows(statement, parameters)]
 
     def _one(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
@@ -405,31 +281,24 @@ class Log:
         return rows[0][0] if rows else None
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        with self._speaking(), self._datastore.transaction(commit=False) as cursor:
-            plain = cursor.sqlite_cursor
-            plain.row_factory = None
-            return plain.execute(statement, parameters).fetchall()
+        with self._speaking(), self.database.reading() as cursor:
+            return cursor.execute(statement, parameters).fetchall()
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         """Say what the database's errors mean for the one who asked."""
         try:
             yield
-        except (PersistenceError, sqlite3.Error) as error:
-            raise _log_error(self.path, error) from error
+        except self.database.errors as error:
+            raise self.database.told(error) from error
 
-    def _nothing(self) -> NotFound:
-        return NotFound(f"there is no ledger at {self.path}", hint="record something first, or name another path")
 
-    def _is_made(self) -> bool:
-        with self._datastore.transaction(commit=False) as cursor:
-            return _is_made(self.path, cursor)
+def is_url(where: Path | str) -> bool:
+    return str(where).startswith(("postgresql://", "postgres://"))
 
-    def _make(self) -> None:
-        """Asked again under the lock, because another process may have made the schema meanwhile."""
-        with self._datastore.transaction(commit=True) as cursor:
-            if not _is_made(self.path, cursor):
-                self.recorder._create_table(cursor)
+
+def _nothing(name: str) -> NotFound:
+    return NotFound(f"there is no ledger at {name}", hint="record something first, or name another path")
 
 
 def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
@@ -440,53 +309,23 @@ def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
     return Sealed(position, stream, version, recorded_at, state[32:64], state[:32], event)
 
 
-def _is_made(path: Path, cursor: SQLiteCursor) -> bool:
-    """Whether the schema is there; anything that is not ours, or not of our format, is an error."""
-    marks = []
-    for statement in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master"):
-        cursor.execute(statement)
-        marks.append(cursor.fetchone()[0])
-    application_id, version, tables = marks
-    if tables == 0 and application_id == 0:  # nothing was ever committed: its maker may have died before
-        return False
-    if application_id != APPLICATION_ID:
-        raise LogError(f"{path} is a database, but not a points ledger", hint="name another path", code="log_foreign")
-    if version != FORMAT:
-        raise LogError(
-            f"{path} has format {version}, and this program reads format {FORMAT}",
-            hint="use the version of the program that wrote it, or migrate",
-            code="log_format",
-        )
-    return True
-
-
-def _log_error(path: Path, error: Exception) -> LogError:
-    said = str(error)
-    if "locked" in said or "busy" in said:
-        return LogError(f"{path} is locked by another process", hint="wait for it, or stop it", code="log_busy")
-    if "full" in said:
-        return LogError(f"no room left to write {path}", hint="make room; nothing was half written", code="log_disk_full")
-    if "readonly" in said or "unable to open" in said or "permission" in said:
-        return LogError(f"{path} cannot be opened or written: {said}", hint="check the path and its rights", code="log_access")
-    if "not a database" in said or "malformed" in said:
-        return LogError(f"{path} is not a ledger, or it is damaged: {said}", hint="restore a copy", code="log_damaged")
-    return LogError(f"{path}: {said}", hint="nothing of the batch was written")
-
-
 class _Walk:
     """One reading of the whole log, row by row, with what the rows so far lead one to expect of the next."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: Database, cursor: Cursor) -> None:
+        self._database = database
+        self._cursor = cursor
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._recorded_at = BEGINNING
         self._receipt_until = 0  # the last position of the input whose rows are being read
         self._receipts_seen = 0
-        self._inserts = self._select("SELECT position, recorded_at FROM inserts ORDER BY position")
+        self._inserts = database.stream(cursor, "SELECT position, recorded_at FROM inserts ORDER BY position")
         self._insert: tuple[int, Instant] = (0, BEGINNING)
 
     def first_difference(self) -> Difference | None:
-        rows = self._select("SELECT rowid, originator_id, originator_version, topic, state FROM stored_events ORDER BY rowid")
+        by = self._database.position
+        statement = f"SELECT {by}, originator_id, originator_version, topic, state FROM stored_events ORDER BY {by}"
+        rows = self._database.stream(self._cursor, statement)
         position = 0
         for position, (at, stream, version, kind, state) in enumerate(rows, 1):
             if at != position:
@@ -525,7 +364,7 @@ class _Walk:
         return self._receipt(row.position, event.source, event.id)
 
     def _receipt(self, position: int, source: str, id: str) -> tuple[str, str] | None:
-        found = self._select("SELECT position, row_count FROM receipts WHERE source = ? AND id = ?", (source, id)).fetchone()
+        found = self._cursor.execute("SELECT position, row_count FROM receipts WHERE source = ? AND id = ?", (source, id)).fetchone()
         if found is None:
             return "receipt_missing", f"{source} {id} has no receipt"
         if found[0] != position:
@@ -538,7 +377,7 @@ class _Walk:
         if row.recorded_at < self._recorded_at:
             return "recorded_backwards", "it was recorded before the event before it"
         if row.position > self._insert[0]:
-            self._insert = self._inserts.fetchone() or (0, BEGINNING)
+            self._insert = next(self._inserts, (0, BEGINNING))
         if row.position > self._insert[0] or row.recorded_at != self._insert[1]:
             return "insert_differs", "the list of inserts does not cover it"
         self._recorded_at = row.recorded_at
@@ -546,19 +385,14 @@ class _Walk:
 
     def _rest(self, head: int) -> Difference | None:
         """What stands beside the events and belongs to none of them."""
-        receipts = self._select("SELECT COUNT(*) FROM receipts").fetchone()[0]
+        receipts = self._cursor.execute("SELECT COUNT(*) FROM receipts").fetchone()[0]
         if self._receipt_until > head:
             return Difference("receipt_differs", head, "", "the last receipt counts more rows than there are")
         if receipts != self._receipts_seen:
             return Difference("receipts_surplus", head, "", f"{receipts} receipts for {self._receipts_seen} inputs")
-        if self._insert[0] != head or self._inserts.fetchone() is not None:
+        if self._insert[0] != head or next(self._inserts, None) is not None:
             return Difference("insert_differs", head, "", "the list of inserts goes on after the last event")
         return None
-
-    def _select(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        return cursor.execute(statement, parameters)
 
 
 class _Row:

@@ -24,11 +24,12 @@ from eventsourcing.tests.persistence import (
 )
 
 from ledger.errors import LogError, NotFound
-from ledger.log import Log, LogDatastore, LogRecorder
+from ledger.log import Log
+from ledger.log_sqlite import LogDatastore, LogRecorder
 
 
 class TestSqliteLog(LogContract):
-    def open_log(self, where: Path) -> Log:
+    def open_log(self, where: Path | str) -> Log:
         return Log(where)
 
 
@@ -140,7 +141,7 @@ def test_verify_finds_recorded_time_that_runs_backwards(path: Path) -> None:
 
 
 def test_each_commit_is_forced_to_the_disk(path: Path) -> None:
-    with Log(path) as log, log._datastore.transaction(commit=False) as cursor:
+    with Log(path) as log, log.database.reading() as cursor:
         for pragma, value in {"synchronous": 2, "journal_mode": "wal", "application_id": 0x504C4544, "user_version": 1}.items():
             cursor.execute(f"PRAGMA {pragma}")
             assert cursor.fetchone()[0] == value, pragma

@@ -13,7 +13,8 @@ import pytest
 from ledger.errors import NotFound
 from ledger.events.envelope import event
 from ledger.instants import BEGINNING, Instant
-from ledger.log import GENESIS, Entry, Filed, Log, Taken, seal
+from ledger.log import GENESIS, Entry, Filed, Log, seal
+from ledger.log_database import Taken
 
 NOON: Instant = 1_700_000_000_000_000
 
@@ -34,15 +35,15 @@ class LogContract(ABC):
     """One contract for every backend."""
 
     @abstractmethod
-    def open_log(self, where: Path) -> Log:
+    def open_log(self, where: Path | str) -> Log:
         """A log at a place: made the first time, opened again after that."""
 
     @pytest.fixture
-    def where(self, tmp_path: Path) -> Path:
+    def where(self, tmp_path: Path) -> Path | str:
         return tmp_path / "ledger.db"
 
     @pytest.fixture
-    def log(self, where: Path) -> Iterator[Log]:
+    def log(self, where: Path | str) -> Iterator[Log]:
         log = self.open_log(where)
         yield log
         log.close()
@@ -112,7 +113,7 @@ class LogContract(ABC):
         assert log.streams("partner/") == ["partner/P-1", "partner/P-2"]
         assert log.streams() == ["partner/P-1", "partner/P-2", "person/X"]
 
-    def test_an_id_is_taken_for_ever_and_nothing_of_the_batch_is_written(self, where: Path) -> None:
+    def test_an_id_is_taken_for_ever_and_nothing_of_the_batch_is_written(self, where: Path | str) -> None:
         log = self.open_log(where)
         log.append([claim("P-1", "1")], recorded_at=NOON)
         log.close()
@@ -188,7 +189,7 @@ class LogContract(ABC):
         assert [s.version for s in log.tail()] == [1, 2]
         assert log.verify() is None
 
-    def test_two_writers_that_take_turns(self, where: Path) -> None:
+    def test_two_writers_that_take_turns(self, where: Path | str) -> None:
         one, other = self.open_log(where), self.open_log(where)
         for n in range(6):
             (one, other)[n % 2].append([claim("P-1", str(n)), claim(f"P-{n}", f"{n}'")], recorded_at=NOON + n)
@@ -197,7 +198,7 @@ class LogContract(ABC):
         one.close()
         other.close()
 
-    def test_the_order_of_positions_is_the_order_of_commits(self, where: Path) -> None:
+    def test_the_order_of_positions_is_the_order_of_commits(self, where: Path | str) -> None:
         """Four writers at once; a reader that follows the tail never misses a row that comes later."""
         logs = [self.open_log(where) for _ in range(2)]
         work = [threading.Thread(target=_write, args=(logs[n % 2], n)) for n in range(4)]
