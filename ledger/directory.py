@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Column, MetaData, Table, Text, create_engine, delete, event, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Column, MetaData, Table, Text, delete, select
+
+from ledger.engines import open_engine, upsert
 
 KINDS = ("partner", "client", "contact", "person")
 
@@ -38,11 +39,10 @@ class Entry(NamedTuple):
 
 
 class Directory:
-    """One SQLite file. What is erased is overwritten (`secure_delete`)."""
+    """One SQLite file, in which what is erased is overwritten (`secure_delete`); or a table beside the log in PostgreSQL."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _secure)
+    def __init__(self, where: Path | str) -> None:
+        self._engine = open_engine(where, called="the directory", hint="restore a copy", pragmas=("secure_delete=ON",))
         _METADATA.create_all(self._engine)
 
     def close(self) -> None:
@@ -55,9 +55,7 @@ class Directory:
                 raise ValueError(f"{entry.kind!r} is none of {', '.join(KINDS)}")
         with self._engine.begin() as connection:
             for entry in entries:
-                values = entry._asdict()
-                changed = {name: value for name, value in values.items() if name not in ("kind", "id")}
-                connection.execute(insert(_ENTRIES).values(values).on_conflict_do_update(index_elements=["kind", "id"], set_=changed))
+                upsert(connection, _ENTRIES, ["kind", "id"], entry._asdict())
 
     def get(self, kind: str, id: str) -> Entry:
         """The entry, or one that knows the id alone."""
@@ -75,7 +73,3 @@ class Directory:
         with self._engine.begin() as connection:
             gone = connection.execute(delete(_ENTRIES).where(_ENTRIES.c.kind == kind, _ENTRIES.c.id == id)).rowcount
         return gone > 0
-
-
-def _secure(connection: object, _: object) -> None:
-    connection.execute("PRAGMA secure_delete=ON")  # type: ignore[attr-defined]

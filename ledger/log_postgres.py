@@ -205,22 +205,22 @@ class PostgresDatabase(Database):
         return LogError(f"{self.name}: {said.splitlines()[0] if said else type(error).__name__}", hint="nothing of the batch was written")
 
 
+_LOST = (
+    "Connection refused", "could not translate host", "connection failed", "timeout", "server closed the connection",
+    "the connection is lost", "connection is closed", "couldn't get a connection", "consuming input failed",
+)  # fmt: skip
+_ENDED = ("idle-in-transaction timeout", "idle in transaction", "terminating connection due to")
+_FULL = ("No space left", "disk full", "could not extend file")
 _MEANINGS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("lock timeout", "could not obtain lock"), "another writer holds the end of the log", "wait for it, or stop it", "log_busy"),
-    (
-        ("idle-in-transaction timeout", "idle in transaction", "terminating connection due to"),
-        "the server ended the connection", "nothing of the batch was written; do it again", "log_connection_lost",
-    ),
-    (("password authentication failed", "no password supplied", "role "), "the user or the password is wrong", "check the URL", "log_access"),
+    (_ENDED, "the server ended the connection", "nothing of the batch was written; do it again", "log_connection_lost"),
+    (("password", "role "), "the user or the password is wrong", "check the URL", "log_access"),
     (("permission denied", "must be owner"), "the user may not do that", "grant it the schema's tables", "log_access"),
     (("does not exist",), "there is no such database, or it was dropped", "create it, or check the URL", "log_access"),
-    (("No space left", "disk full", "could not extend file"), "no room left to write", "make room; nothing was half written", "log_disk_full"),
-    (
-        ("Connection refused", "could not translate host", "connection failed", "timeout", "server closed the connection", "the connection is lost",
-         "connection is closed", "couldn't get a connection", "consuming input failed"),
-        "the server does not answer", "start it, or check host and port; nothing was half written", "log_connection_lost",
-    ),
-]  # fmt: skip
+    (_FULL, "no room left to write", "make room; nothing was half written", "log_disk_full"),
+    (_LOST, "the server does not answer", "start it, or check host and port; nothing was half written", "log_connection_lost"),
+]
+"""What an error says, what that means, what next, and its code; the first that fits."""
 
 
 def _plain(cursor: Any) -> Any:

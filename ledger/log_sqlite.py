@@ -153,7 +153,7 @@ class SqliteDatabase(Database):
         return iter(other.execute(statement))
 
     def put_receipts(self, cursor: Any, receipts: list[Any]) -> None:
-        """What was written before an id that is taken is taken out again by name, since a savepoint would cost a copy of each page touched."""
+        """What was written before an id that is taken is taken out again by name: a savepoint would cost a copy of each page touched."""
         before = cursor.connection.total_changes
         try:
             self._insert(cursor, "receipts", 4, receipts)

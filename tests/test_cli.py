@@ -565,3 +565,25 @@ def test_what_came_in_makes_the_same_ledger_again(ledger: Path, tmp_path: Path) 
     plain = points(tmp_path / "plain.db", "record", input=points(ledger, "export").stdout)
     assert plain.exit_code == 1 and "source_reserved" in plain.output
     assert points(ledger, "export", "--inputs", "--sealed").exit_code == 2
+
+
+@pytest.mark.parametrize(("file", "told"), [(".read.db", "rebuild"), (".directory.db", "restore a copy")])
+def test_a_damaged_file_beside_the_log_is_told_in_words(tmp_path: Path, file: str, told: str) -> None:
+    path = tmp_path / "x.db"
+    points(path, "record", input=sale("1"))
+    beside = path.with_suffix(file)
+    beside.write_bytes(b"no database at all, " * 1000)
+    result = points(path, "ranking")
+    assert (result.exit_code, result.stdout) == (6, "") and f"{beside}" in result.stderr
+    assert "side_damaged" in result.stderr and told in result.stderr
+    beside.unlink()
+    assert points(path, "rebuild").exit_code == 0 == points(path, "ranking").exit_code
+
+
+def test_a_directory_in_the_place_of_a_file_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    points(path, "record", input=sale("1"))
+    path.with_suffix(".read.db").unlink()
+    path.with_suffix(".read.db").mkdir()
+    result = points(path, "ranking")
+    assert result.exit_code == 6 and "side_access" in result.stderr

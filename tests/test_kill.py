@@ -175,7 +175,7 @@ class Effects:
         """A statement that is about to run. Making the tables, with what the recorder tracks of that, belongs to the opening."""
         self._stage = {LOG_COMMIT: BETWEEN, ROWS_COMMIT: AFTER}.get(self._stage, self._stage)
         match begins.split():
-            case ["INSERT", "INTO", "tracking", *_]:
+            case ["INSERT", "INTO", "tracking" | "read_models", *_]:
                 pass
             case ["INSERT" | "DELETE" | "UPDATE", *_]:
                 self._stage = ROWS if rows else LOG

@@ -48,7 +48,8 @@ def test_imports_point_inward(prefix: str, forbidden: list[str]) -> None:
 
 HOMES = {
     "eventsourcing": ["ledger/log_sqlite.py", "ledger/log_postgres.py"],
-    "sqlalchemy": ["ledger/projections/", "ledger/directory.py"],
+    "sqlalchemy": ["ledger/projections/", "ledger/directory.py", "ledger/engines.py"],
+    "psycopg": ["ledger/log_postgres.py"],
     "click": ["cli.py"],
     "rich": ["ledger/terminal.py"],
     "msgspec": ["ledger/events/", "consumers/wire.py"],

@@ -14,9 +14,11 @@ from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, create_engine, delete, event, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, delete, func, inspect, select
+from sqlalchemy import Text as _Text
+from sqlalchemy.dialects.postgresql import TEXT
 
+from ledger.engines import on_postgres, open_engine, put, upsert
 from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, FOREVER, Instant
@@ -25,10 +27,13 @@ from ledger.rules.facts import fold
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the tables below; it is raised with every change of them."""
 
+Text = _Text().with_variant(TEXT(collation="C"), "postgresql")  # in the order of its bytes, as everywhere
+
 METADATA = MetaData()
+MADE = Table("read_models", METADATA, Column("version", BigInteger, primary_key=True))
 PROGRESS = Table("progress", METADATA, Column("name", Text, primary_key=True), Column("position", BigInteger, nullable=False))
 PARTNERS = Table(
     "partners",
@@ -71,11 +76,11 @@ TABLES = (PARTNERS, LEVELS, LOTS)
 
 
 class Store:
-    """The read models of one ledger, in one SQLite file."""
+    """The read models of one ledger, in one SQLite file or beside its log in PostgreSQL."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _pragmas)
+    def __init__(self, where: Path | str) -> None:
+        hint = "delete the file and run rebuild: the log makes it anew"
+        self._engine = open_engine(where, called="the read models", hint=hint, pragmas=("journal_mode=WAL", "synchronous=NORMAL"))
         self._make()
 
     def _make(self) -> None:
@@ -83,12 +88,14 @@ class Store:
         with self._engine.begin() as connection:
             if _is_made(connection):
                 return
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql(
+                "SELECT pg_advisory_xact_lock(hashtext('read_models make'))" if on_postgres(connection) else "BEGIN IMMEDIATE"
+            )
             if _is_made(connection):  # by another process meanwhile
                 return
             METADATA.drop_all(connection)
             METADATA.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+            connection.execute(MADE.insert().values(version=SCHEMA))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -105,8 +112,7 @@ class Store:
         return found or 0
 
     def mark(self, connection: Connection, position: int, name: str = "project") -> None:
-        row = insert(PROGRESS).values(name=name, position=position)
-        connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
+        upsert(connection, PROGRESS, ["name"], {"name": name, "position": position})
 
     def apply(self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library) -> None:
         """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
@@ -117,13 +123,9 @@ class Store:
     def write(self, connection: Connection, partners: Iterable[Rows]) -> None:
         """The rows of partners that have none yet."""
         made = list(partners)
-        for insertion, values in (
-            (_INSERT_PARTNERS, [rows.partner for rows in made]),
-            (_INSERT_LEVELS, [level for rows in made for level in rows.levels]),
-            (_INSERT_LOTS, [lot for rows in made for lot in rows.lots]),
-        ):
-            if values:
-                connection.exec_driver_sql(insertion, values)
+        put(connection, PARTNERS, [rows.partner for rows in made])
+        put(connection, LEVELS, [level for rows in made for level in rows.levels])
+        put(connection, LOTS, [lot for rows in made for lot in rows.lots])
 
     def clear(self, connection: Connection) -> None:
         for table in (*TABLES, PROGRESS):
@@ -170,14 +172,6 @@ class Store:
             return {
                 table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr) for table in (*TABLES, PROGRESS)
             }
-
-
-def _insertion(table: Table) -> str:
-    """SQLAlchemy's own insert of many rows takes three times as long."""
-    return f"INSERT INTO {table.name} VALUES ({','.join('?' * len(table.columns))})"
-
-
-_INSERT_PARTNERS, _INSERT_LEVELS, _INSERT_LOTS = (_insertion(table) for table in TABLES)
 
 
 @lru_cache(maxsize=100_000)
@@ -272,9 +266,5 @@ def _written(numerator: int, denominator: int) -> tuple[str, int]:
 
 
 def _is_made(connection: Connection) -> bool:
-    return bool(connection.exec_driver_sql("PRAGMA user_version").scalar() == SCHEMA)
-
-
-def _pragmas(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    there = inspect(connection).has_table(MADE.name)
+    return there and connection.execute(select(MADE.c.version)).scalars().all() == [SCHEMA]

@@ -76,15 +76,15 @@ class StoreContract(ABC):
     """One contract for every backend."""
 
     @abstractmethod
-    def open_store(self, where: Path) -> Store:
+    def open_store(self, where: Path | str) -> Store:
         """A store at a place: made the first time, opened again after that."""
 
     @pytest.fixture
-    def where(self, tmp_path: Path) -> Path:
+    def where(self, tmp_path: Path) -> Path | str:
         return tmp_path / "ledger.read.db"
 
     @pytest.fixture
-    def store(self, where: Path) -> Iterator[Store]:
+    def store(self, where: Path | str) -> Iterator[Store]:
         store = self.open_store(where)
         yield store
         store.close()
@@ -299,7 +299,7 @@ class StoreContract(ABC):
             store.write(connection, [rows])
         assert not any(store.dump().values())
 
-    def test_readers_see_what_was_there_until_it_is_done(self, store: Store, where: Path) -> None:
+    def test_readers_see_what_was_there_until_it_is_done(self, store: Store, where: Path | str) -> None:
         reader = self.open_store(where)
         self.apply(store, "P-1", SALES[:2])
         before = reader.dump()
@@ -315,7 +315,7 @@ class StoreContract(ABC):
         assert reader.dump() == store.dump()
         reader.close()
 
-    def test_what_was_written_is_there_when_it_is_opened_again(self, where: Path) -> None:
+    def test_what_was_written_is_there_when_it_is_opened_again(self, where: Path | str) -> None:
         store = self.open_store(where)
         self.apply(store, "P-1", SALES)
         with store.writing() as connection:
