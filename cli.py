@@ -120,10 +120,10 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--ledger", "path", type=click.Path(path_type=Path), help="The ledger's file (POINTS_LEDGER_PATH; default ledger.db).")
+@click.option("--ledger", "path", help="The ledger's file, or a postgresql:// URL (POINTS_LEDGER_PATH; default ledger.db).")
 @click.version_option(package_name="points-ledger")
 @click.pass_context
-def main(ctx: click.Context, path: Path | None) -> None:
+def main(ctx: click.Context, path: str | None) -> None:
     """A book of record for partner points that can explain itself.
 
     \b
@@ -137,7 +137,7 @@ def main(ctx: click.Context, path: Path | None) -> None:
     ctx.obj = _settings(path)
 
 
-def _settings(path: Path | None) -> Settings:
+def _settings(path: str | None) -> Settings:
     try:
         settings = Settings() if path is None else Settings(path=path)
     except ValueError as error:
@@ -897,10 +897,11 @@ def rules() -> None:
 
 def _library(settings: Settings) -> Library:
     """Shipped rulebooks, and published ones where there is a ledger."""
-    if not settings.path.exists():
+    try:
+        with _open(settings) as ledger:
+            return Library(ledger.history.published())
+    except NotFound:
         return Library()
-    with _open(settings) as ledger:
-        return Library(ledger.history.published())
 
 
 def _text(path: Path) -> str:

