@@ -256,10 +256,10 @@ class Log:
         return self._one("SELECT MAX(position) FROM inserts WHERE recorded_at <= ?", (recorded_at,)) or 0
 
     def streams(self, prefix: str = "") -> list[str]:
-        """The names of all streams that begin so, in order of name."""
-        statement = "SELECT DISTINCT originator_id FROM stored_events WHERE originator_id >= ? ORDER BY originator_id"
-        names = (row[0] for row in self._rows(statement, (prefix,)))
-        return [name for name in names if name.startswith(prefix)]
+        """The names of all streams that begin so, in order of name. It reads an index of all events."""
+        beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\x7f"
+        statement = "SELECT DISTINCT originator_id FROM stored_events WHERE originator_id >= ? AND originator_id < ? ORDER BY originator_id"
+        return [row[0] for row in self._rows(statement, (prefix, beyond))]
 
     def verify(self) -> Difference | None:
         """Walk the whole log; the first difference by name, or None where all of it is as it was written.

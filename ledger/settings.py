@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
 SERVER = ("postgresql://", "postgres://")
 
 

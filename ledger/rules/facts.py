@@ -146,9 +146,17 @@ class Facts:
         self.found: dict[object, Any] = {}
         """What rulebooks found out about these facts, by what they asked; equal questions are asked once."""
         self._open: dict[tuple[str, Key], Fact] = {}
+        self.claimed_anew: set[str] = set()
+        """Activities that are confirmed, and of which another claim has not been decided."""
 
     def of(self, kind: str) -> Sequence[Fact]:
         return self.by_kind.get(kind, ())
+
+    def enrolments(self, programme: str) -> list[tuple[Instant, Instant]]:
+        """When the partner was in a programme, as far as it was said: named, or with all programmes; it may leave the one alone."""
+        left = [fact.start for fact in self.of("departure") if fact.data.programme == programme]
+        stays = [fact for fact in self.of("enrolment") if fact.data.programme in (None, programme)]
+        return [(stay.start, min([stay.end, *[at for at in left if at >= stay.start]])) for stay in stays]
 
     def ended(self) -> list[Fact]:
         """The facts that an event has ended."""
@@ -270,6 +278,7 @@ def _left(facts: Facts, sealed: Sealed) -> None:
     """Who leaves without naming a programme leaves them all."""
     programme = sealed.event.data.programme
     facts.close_all("enrolment", sealed, lambda fact: programme in (None, fact.key[0]))
+    facts.point("departure", (programme,), sealed)
 
 
 def _linked(facts: Facts, sealed: Sealed) -> None:
@@ -329,10 +338,21 @@ def _adjusted(facts: Facts, sealed: Sealed) -> None:
 
 
 def _activity(state: str) -> Callable[[Facts, Sealed], None]:
+    """What is claimed anew while it is confirmed stays confirmed, also where the new claim is rejected."""
+
     def step(facts: Facts, sealed: Sealed) -> None:
-        activity = sealed.event.data.activity
-        fact_data = Merged({"activity": activity, "state": state})
-        facts._start("activity", (activity,), sealed, fact_data, FOREVER, restate=True)
+        activity, at = sealed.event.data.activity, sealed.event.effective_at
+        before = facts._open.get(("activity", (activity,)))
+        confirmed = before is not None and before.data.state == "confirmed" and before.end > at
+        anew = facts.claimed_anew
+        if confirmed and state == "claimed":
+            anew.add(activity)
+            return
+        if confirmed and state == "rejected" and activity in anew:
+            anew.discard(activity)
+            return
+        anew.discard(activity)
+        facts._start("activity", (activity,), sealed, Merged({"activity": activity, "state": state}), FOREVER, restate=True)
 
     return step
 

@@ -158,8 +158,8 @@ class Life:
 
     def left(self, at: Instant) -> bool:
         """Whether the partner had left the programme by then, having been in it."""
-        stays = [f for f in self.facts.of("enrolment") if f.data.programme in (None, self.book(at).programme) and f.start <= at]
-        return bool(stays) and all(fact.end <= at for fact in stays)
+        stays = [(start, end) for start, end in self.facts.enrolments(self.book(at).programme) if start <= at]
+        return bool(stays) and all(end <= at for _, end in stays)
 
     def awards(self, at: Instant) -> list[str]:
         """The awards of the rulebook in force."""

@@ -121,12 +121,12 @@ def _beginning(performances: Sequence[Performance]) -> Instant | None:
 
 def _absences(facts: Facts, programme: str) -> list[tuple[Instant, Instant]]:
     """When a partner that had enrolled has left: it holds no tier then."""
-    stays = [fact for fact in facts.of("enrolment") if fact.data.programme in (None, programme)]
+    stays = facts.enrolments(programme)
     absences = []
-    for i, fact in enumerate(stays, start=1):
-        if fact.end < FOREVER:
-            back = min((other.start for other in stays[i:] if other.start >= fact.end), default=FOREVER)
-            absences.append((fact.end, back))
+    for i, (_, end) in enumerate(stays, start=1):
+        if end < FOREVER:
+            back = min((start for start, _ in stays[i:] if start >= end), default=FOREVER)
+            absences.append((end, back))
     return sorted(absences)
 
 
