@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -138,7 +139,8 @@ SPOILS = st.lists(
 
 def spoil(attributes: dict[str, Any], spoils: list[tuple[str, int, Any]]) -> dict[str, Any]:
     """Each spoil changes the envelope, the data, or what is nested in it."""
-    for way, pick, junk in spoils:
+    for way, pick, shared in spoils:
+        junk = deepcopy(shared)  # a spoil may fall into what another has put there
         targets = [attributes] * 1 + [attributes["data"]] * 3 if isinstance(attributes.get("data"), dict) else [attributes]
         targets += [value for value in targets[-1].values() if isinstance(value, dict)]
         target = targets[pick % len(targets)]
