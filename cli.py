@@ -2,7 +2,7 @@
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done, also where the reader of a pipe had enough; 1 something was refused, differs
 or does not pass; 2 a usage, date or file that cannot be used; 3 not found; 4 a moment that cannot be served; 5 a rulebook that cannot
-be used; 6 the log cannot be read or written; 7 a partner is parked; 130 stopped by Ctrl-C.
+be used; 6 the log cannot be read or written; 7 a partner is parked; 8 Kafka cannot be reached or used; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import click
 
+from consumers import topics as stream_topics
 from consumers.bus import InProcessBus
 from consumers.expire import Expire
 from consumers.project import Project
@@ -129,7 +130,7 @@ def main(ctx: click.Context, path: str | None) -> None:
     \b
     Dates: 2024-03-01, 2024-03, 2024-Q1, 2024, today, -30d, +3m, 2024-03-01T12:00:00Z.
     Exit codes: 0 done, 1 refused or different, 2 usage, 3 not found, 4 moment,
-    5 rulebook, 6 log, 7 parked, 130 stopped.
+    5 rulebook, 6 log, 7 parked, 8 Kafka, 130 stopped.
     Completion: eval "$(_POINTS_COMPLETE=bash_source points)", or zsh_source, or
     _POINTS_COMPLETE=fish_source points | source
     """
@@ -885,6 +886,61 @@ def _questions_of(settings: Settings, now: Instant) -> Questions:
     collect_seldom()
     ledger = Ledger(settings, clock=lambda: now)
     return Questions(ledger.history, ledger.store, ledger.clock)
+
+
+# -- kafka -------------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def topics() -> None:
+    """Make and check the topics on Kafka."""
+
+
+def _connection(settings: Settings) -> Any:
+    from consumers.kafka_bus import Connection
+
+    if settings.kafka is None:
+        raise click.UsageError("no brokers are named: set POINTS_LEDGER_KAFKA to host:port")
+    servers = tuple(server.strip() for server in settings.kafka.split(",") if server.strip())
+    return Connection(
+        servers, settings.kafka_protocol, settings.kafka_mechanism, settings.kafka_username, settings.kafka_password_file,
+        settings.kafka_ca_file,
+    )  # fmt: skip
+
+
+@topics.command("create")
+@click.pass_obj
+def topics_create(settings: Settings) -> None:
+    """Make the topics that are not there. One that is there is left as it is, and checked."""
+    from consumers.kafka_bus import Admin
+
+    with Admin(_connection(settings)) as admin:
+        for topic in stream_topics.wanted(settings.topics, settings.partitions):
+            made = admin.create(topic, settings.replicas)
+            out.say(f"{topic.name}: {'made' if made else 'is there already'}")
+        _check_topics(settings, admin)
+
+
+@topics.command("check")
+@click.pass_obj
+def topics_check(settings: Settings) -> None:
+    """Whether the topics are as they must be. Exits 1 where a setting would lose events."""
+    from consumers.kafka_bus import Admin
+
+    with Admin(_connection(settings)) as admin:
+        _check_topics(settings, admin)
+
+
+def _check_topics(settings: Settings, admin: Any) -> None:
+    needed = stream_topics.wanted(settings.topics, settings.partitions)
+    there = admin.find([topic.name for topic in needed])
+    faults = [fault for topic in needed for fault in stream_topics.faults(topic, there.get(topic.name))]
+    for fault in faults:
+        click.echo(f"{'' if fault.loses else 'note: '}{fault}")
+    losing = sum(fault.loses for fault in faults)
+    out.say(f"{out.many(len(needed), 'topic')}: {out.many(losing, 'fault')}, {out.many(len(faults) - losing, 'note')}")
+    if losing:
+        raise click.exceptions.Exit(1)
 
 
 # -- rulebooks ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,6 +31,22 @@ class Settings(BaseSettings):
     """From this day a person may move to another partner `associations_at_most` times in twelve months, 30 days apart; None: no limit."""
 
     associations_at_most: int = Field(default=3, ge=1)
+
+    kafka: str | None = None
+    """The brokers, host:port and host:port; None: the in-process bus of the embedded default."""
+
+    kafka_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password_file: Path | None = None
+    kafka_ca_file: Path | None = None
+    topics: str = "ledger."
+    """What the names of the topics begin with."""
+
+    partitions: int = Field(default=6, ge=1, le=1000)
+    """Of each topic. Part of the data: the key decides the partition, so the number never changes while a topic lives."""
+
+    replicas: int = Field(default=1, ge=1, le=9)
 
     @property
     def read_path(self) -> Path | str:

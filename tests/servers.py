@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 
+from tests.broker import Broker, NoBroker
+
 MUST = "POINTS_LEDGER_TEST_SERVERS"
 """Set to `required` where a server that is not there is a failure, as it is where the project is checked."""
 
@@ -39,6 +41,28 @@ def postgres_server() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap server of a broker that all tests share: the one that KAFKA_BOOTSTRAP_SERVERS names, else one of its own."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+        return
+    try:
+        broker = Broker(tmp_path_factory.mktemp("kafka") / "broker").start()
+    except NoBroker as why:
+        missing(f"no Kafka: {why}; name one in KAFKA_BOOTSTRAP_SERVERS, or install Java 17 and Maven")
+        return
+    yield broker.bootstrap
+    broker.kill()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the topics of one test begin with."""
+    return f"t{os.urandom(6).hex()}."
 
 
 def database(server: str, name: str) -> str:

@@ -50,6 +50,7 @@ HOMES = {
     "eventsourcing": ["ledger/log_sqlite.py", "ledger/log_postgres.py"],
     "sqlalchemy": ["ledger/projections/", "ledger/directory.py", "ledger/engines.py"],
     "psycopg": ["ledger/log_postgres.py"],
+    "kafka": ["consumers/kafka_bus.py"],
     "click": ["cli.py"],
     "rich": ["ledger/terminal.py"],
     "msgspec": ["ledger/events/", "consumers/wire.py"],

@@ -1,0 +1,158 @@
+"""A real Apache Kafka for tests: one node in KRaft mode, its jars by Maven into a cache, run by Java on free ports."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+KAFKA = "4.3.0"
+JARS = {"org.apache.kafka:kafka_2.13": KAFKA, "org.apache.kafka:kafka-tools": KAFKA, "org.apache.logging.log4j:log4j-slf4j-impl": "2.25.4"}
+UP_SECONDS = 60
+
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion><groupId>points-ledger</groupId><artifactId>broker</artifactId><version>1</version>
+<dependencies>{}</dependencies></project>
+"""
+_DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
+_PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={directory}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+log.cleaner.dedupe.buffer.size=2097152
+log.cleaner.threads=1
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+"""
+_LOGGING = """
+rootLogger.level = WARN
+rootLogger.appenderRef.stdout.ref = STDOUT
+appender.stdout.type = Console
+appender.stdout.name = STDOUT
+appender.stdout.layout.type = PatternLayout
+appender.stdout.layout.pattern = %d %p %c{1} %m%n
+"""
+
+
+class NoBroker(Exception):
+    """Why no broker can be run here, in plain words."""
+
+
+def jars() -> Path:
+    """The folder of the broker's jars: fetched once, kept for the next run. Raises NoBroker."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "points-ledger" / f"kafka-{KAFKA}"
+    if (cache / "done").exists():
+        return cache / "libs"
+    for needed in ("java", "mvn"):
+        if shutil.which(needed) is None:
+            raise NoBroker(f"{needed} is not on the path")
+    cache.mkdir(parents=True, exist_ok=True)
+    work = cache / f"fetch-{os.getpid()}"
+    work.mkdir()
+    try:
+        wanted = [_DEPENDENCY.format(*name.split(":"), version) for name, version in JARS.items()]
+        (work / "pom.xml").write_text(_POM.format("".join(wanted)))
+        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libs"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NoBroker(f"maven could not fetch the broker: {done.stdout.strip()[-500:]}")
+        if not (cache / "libs").exists():
+            (work / "libs").rename(cache / "libs")
+        (cache / "done").touch()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return cache / "libs"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Broker:
+    """One broker on its own ports and folder. It may be stopped, killed, paused and started again; what it holds stays."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port, self._controller = free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._libs = jars()
+        data = directory / "data"
+        data.mkdir(parents=True)
+        identity, folder = (base64.urlsafe_b64encode(os.urandom(16)).decode()[:22] for _ in range(2))
+        (data / "meta.properties").write_text(f"version=1\ncluster.id={identity}\nnode.id=1\ndirectory.id={folder}\n")
+        settings = _PROPERTIES.format(port=self.port, controller=self._controller, directory=directory)
+        (directory / "server.properties").write_text(settings)
+        (directory / "log4j2.properties").write_text(_LOGGING)
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> Broker:
+        """Run it and wait until it listens. Raises NoBroker with the tail of its log."""
+        command = [
+            "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties", "-cp", f"{self._libs}/*",
+            "kafka.Kafka", str(self.directory / "server.properties"),
+        ]  # fmt: skip
+        with (self.directory / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + UP_SECONDS
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                break
+            with socket.socket() as probe:
+                probe.settimeout(0.5)
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.05)
+        tail = (self.directory / "broker.log").read_text(errors="replace")[-2000:]
+        self.kill()
+        raise NoBroker(f"the broker did not start:\n{tail}")
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+        self._process = None
+
+    def tool(self, main: str, *words: str, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """One of Kafka's own tools, by its class."""
+        command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{self._libs}/*", main, *words]
+        return subprocess.run(command, input=input, capture_output=True, check=False, timeout=60)
