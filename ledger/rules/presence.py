@@ -406,17 +406,10 @@ class FactScope:
         return self._cell(found, found.row_at(self.clock(found))[1], keys)[0]
 
     def _cell(self, table: Table, row: Row, keys: tuple[str, ...]) -> tuple[Value, str]:
-        cell: Any = row
-        path = []
-        for key in keys:
-            chosen = key if isinstance(cell, dict) and key in cell else "default"
-            if not isinstance(cell, dict) or chosen not in cell:
-                raise self._unpriced(table, keys)
-            cell = cell[chosen]
-            path.append(chosen)
-        if isinstance(cell, dict):
+        found = cell_of(row, keys)
+        if found is None:
             raise self._unpriced(table, keys)
-        return cell, "/".join(path)
+        return found
 
     def _unpriced(self, table: Table, keys: tuple[str, ...]) -> Unpriced:
         event = self.fact.event
@@ -440,11 +433,28 @@ class FactScope:
         asked = table, at, tuple([key_text(key.value) for key in keys])
         told = self.reading.compiled.told.get(asked)
         if told is None:
-            value, path = self._cell(found, row, asked[2])
-            since = "" if len(found.rows) == 1 else f" since {text(at)[:10]}"
-            assumed = any(path == mark or path.startswith(f"{mark}/") for mark in found.assumed)
-            told = self.reading.compiled.told[asked] = value, f"{table}[{path}]{since}", assumed
+            told = self.reading.compiled.told[asked] = tell(found, at, self._cell(found, row, asked[2]))
         return Reason(told[0], told[1], "row", keys, assumed=told[2], source=found.source)
+
+
+def cell_of(row: Row, keys: tuple[str, ...]) -> tuple[Value, str] | None:
+    """What a row has for these keys, with the way to it; None where it has nothing."""
+    cell: Any = row
+    path = []
+    for key in keys:
+        chosen = key if isinstance(cell, dict) and key in cell else "default"
+        if not isinstance(cell, dict) or chosen not in cell:
+            return None
+        cell = cell[chosen]
+        path.append(chosen)
+    return None if isinstance(cell, dict) else (cell, "/".join(path))
+
+
+def tell(table: Table, since: Instant, cell: tuple[Value, str]) -> tuple[Value, str, bool]:
+    """A cell of a table in words, with the day of its row; and whether it is assumed."""
+    value, path = cell
+    row = "" if len(table.rows) == 1 else f" since {text(since)[:10]}"
+    return value, f"{table.name}[{path}]{row}", any(path == mark or path.startswith(f"{mark}/") for mark in table.assumed)
 
 
 def _place(fact: Fact) -> tuple[Instant, int]:

@@ -106,10 +106,10 @@ def _units(book: Book) -> dict[str, str]:
 
 
 def _assumed(book: Book) -> tuple[str, ...]:
-    """The requirements and measures of the rulebook that rest on what no owner published."""
+    """The requirements, measures and numbers of the rulebook that rest on what no owner published."""
     tiers = [f"{tier.name}: {need.test.text}" for tier in book.tiers for need in tier.needs if need.assumed]
     measures = [f"measure {name}" for name, measure in book.measures.items() if measure.assumed]
-    return tuple(tiers + measures)
+    return (*tiers, *measures, *[f"number {name}" for name, number in book.numbers.items() if number.assumed])
 
 
 def _next(book: Book, performance: str | None) -> str | None:

@@ -19,7 +19,7 @@ from ledger.rules.book import Book, Measure, Tier
 from ledger.rules.expressions import OPERATIONS, Expression
 from ledger.rules.facts import Fact, Key
 from ledger.rules.people import Held, holder
-from ledger.rules.presence import FactScope, Present, Reading
+from ledger.rules.presence import FactScope, Present, Reading, cell_of, tell
 from ledger.rules.reasons import Reason, Value, key_text, median
 
 Values = tuple[int, ...]
@@ -131,12 +131,9 @@ class StateScope:
         return Fraction(value)
 
     def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
-        cell: object = self.performance.book.tables[table].row_at(self.at)[1]
-        for key in keys:
-            assert isinstance(cell, dict)
-            cell = cell.get(key, cell.get("default"))
-        assert isinstance(cell, Fraction | str)
-        return cell
+        found = cell_of(self.performance.book.tables[table].row_at(self.at)[1], keys)
+        assert found is not None
+        return found[0]
 
     def meets(self, tier: Tier) -> bool:
         return all(self.meets_one(tier, i) for i in range(len(tier.needs)))
@@ -159,7 +156,12 @@ class StateScope:
         return explain_measure(self.performance, book.measures[name], self.at)
 
     def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
-        return Reason(self.lookup(table, tuple(key_text(key.value) for key in keys)), f"{table}[...]", "row", keys)
+        found = self.performance.book.tables[table]
+        since, row = found.row_at(self.at)
+        cell = cell_of(row, tuple(key_text(key.value) for key in keys))
+        assert cell is not None
+        value, told, assumed = tell(found, since, cell)
+        return Reason(value, told, "row", keys, assumed=assumed, source=found.source)
 
 
 def explain_measure(performance: Performance, measure: Measure, at: Instant) -> Reason:
