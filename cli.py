@@ -502,7 +502,7 @@ def _since(answer: Standing) -> str:
 
 
 def _why(step: str) -> str:
-    return {"required": "a required condition is not met", "dropped": "not met at any checkpoint of the window"}.get(step, step)
+    return {"dropped": "not met at any checkpoint of the window"}.get(step, step)
 
 
 def _show_cause(cause: Cause | None, as_of: Instant, lost_at: Instant | None = None) -> None:

@@ -14,15 +14,16 @@ from functools import cached_property
 from typing import Any
 
 from ledger.events.envelope import Sealed
-from ledger.instants import BEGINNING, FOREVER, Instant, Span, plus
+from ledger.instants import BEGINNING, FOREVER, Instant, plus
 from ledger.rules import ahead
 from ledger.rules.book import Book, Membership
 from ledger.rules.facts import Facts, fold
 from ledger.rules.presence import Reading
 from ledger.rules.sweep import Performance, StateScope, sweep
-from ledger.rules.walk import Step, Walk, lift, walk
+from ledger.rules.walk import Step, Walk, lift, settles_within, walk
 
-_AHEAD = Span(months=24)
+_DECISIONS = ("purchase", "renewed", "override", "enrolment")
+"""What the walk reads beside the performance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,10 @@ class Life:
     @cached_property
     def settled_at(self) -> Instant:
         """After this instant nothing changes by itself, reviews included."""
-        last = max((p.instants[-1] for p in self.performances if p.instants), default=BEGINNING)
-        return plus(last, _AHEAD)
+        last = [performance.instants[-1] for performance in self.performances if performance.instants]
+        last += [at for kind in _DECISIONS for fact in self.facts.of(kind) for at in (fact.start, fact.end) if at < FOREVER]
+        begin = max(last, default=BEGINNING)
+        return max(plus(begin, settles_within(force.book.status)) for force in self.force)
 
     @cached_property
     def _walked(self) -> dict[Instant, Walk]:

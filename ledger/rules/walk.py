@@ -14,12 +14,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
-from ledger.rules.book import Book, Membership, Review
+from ledger.rules.book import Book, Continuous, Membership, Review, Status
 from ledger.rules.facts import Fact, Facts
 from ledger.rules.sweep import Performance
 
 RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
-    "raised", "kept", "held", "dropped", "required", "carried over", "override", "override ended", "left",
+    "raised", "kept", "held", "dropped", "a required condition is not met", "carried over", "override", "override ended", "left",
 )  # fmt: skip
 ACTIVE, FAILED, LAPSED, LOWERED = "active", "anniversary failed", "not renewed", "renewed at a lower level"
 
@@ -498,7 +498,7 @@ def _credit(
         result.step(at, credit.tier, cause, book)
 
 
-_YEAR, _DAY = Span(months=12), Span(days=1)
+_YEAR, _DAY, _SETTLED = Span(months=12), Span(days=1), Span(months=24)
 _LAST_POLICY = Membership(Span(days=30), Span(days=15), Span(days=23), ((BEGINNING, "anniversary", Span(days=365)),), None)
 
 
@@ -508,6 +508,22 @@ def _announce(result: Walk, policy: Membership, anniversary: Instant, zone: str)
         (anniversary, "anniversary"),
         (plus(anniversary, policy.remind_after, zone), "reminder after the anniversary"),
     ]
+
+
+def settles_within(policy: Status) -> Span:
+    """How long after the last thing that happened a policy may still change the credited tier."""
+    match policy:
+        case Review(window=window, hold=hold):  # gained at the next checkpoint, dropped at the first review after window and hold
+            spans = [_longest(Span(months=window), hold), Span(months=2), _YEAR]
+        case Membership(renewal=renewal, test_months=months):
+            spans = [_YEAR, _longest(*[span for _, _, span in policy.next_rows]), renewal, Span(months=(months or 0) + 1)]
+        case Continuous():
+            spans = []
+    return _longest(Span(*map(sum, zip(*spans, strict=True))), _SETTLED)
+
+
+def _longest(*spans: Span) -> Span:
+    return max(spans, key=lambda span: plus(0, span))
 
 
 def lift(walked: Walk, performances: Sequence[Performance], facts: Facts) -> Walk:

@@ -280,6 +280,15 @@ class TestMembership:
         lost = loss(moved, parse("2019-06-01"))
         assert tier(moved, "2019-08-31") == "Silver" and lost is not None and day_text(lost.at) == "2019-09-01"
 
+    def test_what_is_bought_long_after_the_last_change_is_lost_too(self) -> None:
+        written = "2017-01-01 person.linked person=A\n2017-01-01 certification.earned person=A code=D1\n"
+        bought = life(COMPETENCIES, written + "2020-09-01 membership.purchased level=Silver")
+        lost = loss(bought, parse("2020-09-01"))
+        assert lost is not None and (day_text(lost.at), lost.how) == ("2021-10-02", "not renewed")
+        renewed = life(COMPETENCIES, written + "2017-02-01 membership.purchased level=Silver\n2018-02-10 membership.renewed\n2019-02-15 membership.renewed")
+        lost = loss(renewed, parse("2019-02-15"))
+        assert lost is not None and day_text(lost.at) == "2020-03-12"
+
     def test_leaving_the_programme_ends_it_and_what_was_bought(self) -> None:
         left = (
             TWO
@@ -576,7 +585,7 @@ class TestReview:
         )
         written = self.both("2020-02-01", "2020-07-15") + self.both("2020-02-01", "2020-07-15").replace("code=D", "code=E")
         lost = self.reviewed(written, required)
-        assert steps(lost, "2020-08-01") == [("2020-02-15", "Gold", "raised"), ("2020-07-15", None, "required")]
+        assert steps(lost, "2020-08-01") == [("2020-02-15", "Gold", "raised"), ("2020-07-15", None, "a required condition is not met")]
         kept = self.reviewed(written + "2020-03-01 certification.earned person=A code=F", required)
         assert tier(kept, "2020-07-15") == "Gold", "Gold's other requirement is not the required one"
 
@@ -613,6 +622,18 @@ class TestReview:
         ]  # fmt: skip
         at_checkpoint = self.reviewed(stay.format("2020-02-15") + self.both("2020-02-01", "2030-01-01"))
         assert steps(at_checkpoint, "2020-12-01") == [("2020-06-15", "Gold", "raised")]
+
+
+    def test_what_fails_already_fails_since_it_began_to(self) -> None:
+        fallen = life(REVIEWED, TWO + "2020-05-10 person.unlinked person=B")
+        found = risk(fallen, parse("2020-06-20"))
+        assert found is not None and found.cause is not None
+        assert (day_text(found.cause.at), found.cause.requirement, len(found.cause.lots)) == ("2020-05-10", "people", 1)
+
+    def test_a_tier_that_is_held_for_longer_than_two_years_is_lost_too(self) -> None:
+        lasting = REVIEWED.replace("hold: 6 months", "hold: 60 months")
+        lost = loss(life(lasting, TWO + "2020-05-10 person.unlinked person=B"), parse("2020-06-20"))
+        assert lost is not None and (day_text(lost.at), lost.how) == ("2023-01-15", "dropped")
 
 
 class TestContinuous:
