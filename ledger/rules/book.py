@@ -27,6 +27,7 @@ LANGUAGE = 1
 LONGEST = Span(months=1200)
 AGGREGATES = ("sum", "count", "distinct", "median", "each")
 NO_TIER = "none"
+NO_RENEWAL = "no renewal"
 
 Row = dict[str, Any]
 
@@ -159,6 +160,19 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Anniversaries in [since, until) are tested so much later; the renewal is due all the same.
+
+    An award in `excepted` is tested on the day, with so much more of some measures and numbers.
+    """
+
+    since: Instant
+    until: Instant
+    by: Span
+    excepted: dict[str, dict[str, Fraction]]
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps; else lost."""
 
@@ -168,6 +182,14 @@ class Membership:
     next_rows: tuple[tuple[Instant, str, Span], ...]
     test_window: Span | None
     test_months: int | None = None
+    moved: tuple[Moved, ...] = ()
+
+    def next_row(self, at: Instant) -> tuple[Instant, str, Span]:
+        """By which the year is counted that follows a renewal at `at`; the first row covers all earlier days too."""
+        return [row for row in self.next_rows if row[0] <= at or row is self.next_rows[0]][-1]
+
+    def moved_at(self, anniversary: Instant) -> Moved | None:
+        return next((moved for moved in self.moved if moved.since <= anniversary < moved.until), None)
 
     def tested(self, at: Instant, zone: str) -> tuple[Instant, Instant]:
         """Where one instant is enough: the span up to and including `at`, or the whole months of which the last is that of `at`."""
@@ -201,6 +223,9 @@ class Book:
     tiers: tuple[Tier, ...]
     status: Status
     acts_on: dict[str, str]
+    overrides_last: Span | None
+    """How long an override holds where nobody says."""
+
     shown: tuple[str, ...]
     lines: dict[str, int]
     """Where each key of the top stands in the text."""
@@ -287,6 +312,7 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         (root.get("language") or root).problem("language_too_new", f"written in language {language}; this ledger reads up to {LANGUAGE}")
     measures = _Measures(root)
     tiers = tuple(_tier(key, node, measures) for key, node in root.items("tiers"))
+    overrides = root.get("overrides")
     levels = [node.scalar() for node in root.list("levels")] or [tier.name for tier in tiers]
     book = Book(
         name=root.text("book"),
@@ -303,7 +329,8 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         numbers={key: _number(key, node) for key, node in root.items("numbers")},
         tiers=tiers,
         status=_status(root.get("status")),
-        acts_on=_acts_on(root.get("overrides")),
+        acts_on=_acts_on(overrides),
+        overrides_last=_lasting(overrides.get("for")) if overrides else None,
         shown=tuple(node.scalar() for node in root.list("show")),
         lines={key: node.line for key, node in root.entries()},
         label=root.text("label"),
@@ -665,8 +692,10 @@ def _acts_on(node: Node | None) -> dict[str, str]:
     """What an override of each kind of target acts on: the credited result alone, or the performance that the walk sees."""
     acts = {"tier": "credited", "requirement": "performance", "points": "performance"}
     for key, part in node.entries() if node else ():
+        if key == "for":
+            continue
         if key not in acts or part.scalar() not in ("credited", "performance"):
-            part.problem("bad_override", f"{key}: {part.scalar()}", hint="tier|requirement|points: credited|performance")
+            part.problem("bad_override", f"{key}: {part.scalar()}", hint="tier|requirement|points: credited|performance, for: 3 months")
         acts[key] = part.scalar()
     if acts["requirement"] == "credited" or acts["points"] == "credited":
         assert node is not None
@@ -730,7 +759,7 @@ def _month_day(node: Node, day: int) -> tuple[int, int]:
 
 
 def _membership(node: Node) -> Membership:
-    node.allow("renewal", "remind", "next", "test_window", "test_months", "source")
+    node.allow("renewal", "remind", "next", "moved", "test_window", "test_months", "source")
     before, after = _reminders(node)
     rows: list[tuple[Instant, str, Span]] = []
     for key, part in node.items("next"):
@@ -745,7 +774,32 @@ def _membership(node: Node) -> Membership:
         next_rows=tuple(rows) or ((BEGINNING, "anniversary", Span(days=365)),),
         test_window=_span(node.get("test_window")),
         test_months=_whole(node.get("test_months"), 1, "month") if node.get("test_months") else None,
+        moved=_moved(node),
     )
+
+
+def _moved(node: Node) -> tuple[Moved, ...]:
+    rows: list[Moved] = []
+    for part in node.list("moved"):
+        part.allow("from", "until", "by", "except")
+        for name in ("from", "until", "by"):
+            if part.get(name) is None:
+                part.problem("missing_key", f"{name!r} is missing", hint="{from: 2020-01-01, until: 2020-07-01, by: 12 months}")
+        since, until = _day(part.get("from"), BEGINNING), _day(part.get("until"), instants.FOREVER)
+        if until <= since or (rows and since < rows[-1].until):
+            part.problem(
+                "rows_overlap", "it ends before it begins, or begins before the one above has ended", hint="'until' is the day after"
+            )
+        excepted = {award: {name: _points(cell) for name, cell in more.entries()} for award, more in part.items("except")}
+        rows.append(Moved(since, until, _lasting(part.get("by")) or Span(), excepted))
+    return tuple(rows)
+
+
+def _points(node: Node) -> Fraction:
+    number = exact(node.scalar())
+    if number is None:
+        node.problem("bad_number", f"{node.scalar()!r} is no number")
+    return number or Fraction(0)
 
 
 def _reminders(node: Node) -> tuple[Span, Span]:
@@ -763,8 +817,10 @@ def _reminders(node: Node) -> tuple[Span, Span]:
 
 def _next_row(key: str, node: Node) -> tuple[Instant, str, Span]:
     base, plus, span = node.scalar().partition(" + ")
+    if node.scalar() == NO_RENEWAL:
+        return _key_day(key, node), NO_RENEWAL, Span()
     if base not in ("anniversary", "renewal") or not plus:
-        node.problem("bad_next", f"{node.scalar()!r}: 'anniversary + 365 days' or 'renewal + 365 days'")
+        node.problem("bad_next", f"{node.scalar()!r}: 'anniversary + 365 days', 'renewal + 365 days' or '{NO_RENEWAL}'")
         return _key_day(key, node), "anniversary", Span(days=365)
     return _key_day(key, node), base, _parsed_span(span, node) or Span(days=365)
 

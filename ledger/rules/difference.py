@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ledger.instants import BEGINNING, Span, day_text
-from ledger.rules.book import Book, Derived, Gate, Measure, Membership, Presence, Review, Row, Tier
+from ledger.rules.book import NO_RENEWAL, Book, Derived, Gate, Measure, Membership, Moved, Presence, Review, Row, Tier
 from ledger.rules.expressions import Expression
 
 Words = Mapping[str, str]
@@ -73,7 +73,7 @@ def _said(book: Book) -> dict[str, Words]:
     for each in (book, *book.awards.values()):
         said |= {_tier_name(each, tier): _needs(tier) for tier in each.tiers}
     said["status"] = _status(book)
-    said["overrides"] = book.acts_on
+    said["overrides"] = _stated(book.acts_on | {"for": _span(book.overrides_last)})
     return said
 
 
@@ -145,9 +145,10 @@ def _status(book: Book) -> Words:
             )  # fmt: skip
         case Membership():
             rows = {
-                f"next from {'the beginning' if at == BEGINNING else day_text(at)}": f"{base} + {span}"
+                f"next from {'the beginning' if at == BEGINNING else day_text(at)}": base if base == NO_RENEWAL else f"{base} + {span}"
                 for at, base, span in status.next_rows
             }
+            rows |= {f"anniversaries from {day_text(moved.since)}": _moved(moved) for moved in status.moved}
             months = f"{status.test_months} months" if status.test_months else ""
             words = {
                 "": "membership", "renewal": _span(status.renewal), "test window": _span(status.test_window) or months,
@@ -156,6 +157,13 @@ def _status(book: Book) -> Words:
             return _stated(words)
         case _:
             return {"": "continuous"}
+
+
+def _moved(moved: Moved) -> str:
+    told = [f"moved by {moved.by} until {day_text(moved.until)}"]
+    for award, more in moved.excepted.items():
+        told.append(f"{award} tested on the day" + "".join(f", {number} more {name}" for name, number in more.items()))
+    return "; ".join(told)
 
 
 def _span(span: Span | None) -> str:

@@ -232,7 +232,7 @@ class _Answers:
             case "awards":
                 return {award.award: _award_row(award) for award in standing(self.life, self.on, ahead=False).awards}
             case "reminders":
-                return [text(at)[:10] for at, what in self.life.walked(self.life.settled_at).notices if what.startswith("reminder")]
+                return [text(day.at)[:10] for day in self.life.walked(self.life.settled_at).notices if day.what.startswith("reminder")]
         return self.life.values(self.as_of).get(key)
 
     def _future(self, key: str, answer: Standing) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations
 
-from ledger.rules.book import Book, Derived, Gate, Presence, Review, Table, Tier, load
+from ledger.rules.book import Book, Derived, Gate, Membership, Presence, Review, Table, Tier, load
 from ledger.rules.expressions import Expression, depth_of
 from ledger.rules.facts import FACTS, FLAG, NUMBER, TEXT
 from ledger.rules.yaml_nodes import ERROR, WARNING, Problem, RulebookProblems
@@ -419,9 +419,11 @@ def _falling(lower: Tier, higher: Tier) -> Iterator[Problem]:
 
 
 def _status(book: Book) -> Iterator[Problem]:
+    line = book.lines.get("status", 1)
+    if isinstance(book.status, Membership):
+        yield from _moved(book.status, book, line)
     if not isinstance(book.status, Review):
         return
-    line = book.lines.get("status", 1)
     required = book.status.required
     for tier in book.tiers if required is not None else ():
         if required not in {need.name for need in tier.needs}:
@@ -429,6 +431,15 @@ def _status(book: Book) -> Iterator[Problem]:
     for old, new in book.status.carry.items():
         if new != "none" and new not in book.ranks:
             yield _error(line, "unknown_tier", f"carry: {old} becomes {new!r}, which is no tier", f"known: {', '.join(book.ranks)}, none")
+
+
+def _moved(policy: Membership, book: Book, line: int) -> Iterator[Problem]:
+    for award, more in [pair for moved in policy.moved for pair in moved.excepted.items()]:
+        if award not in book.awards:
+            yield _error(line, "unknown_name", f"moved: {award!r} is no award", f"known: {', '.join(book.awards) or 'none'}")
+        for name in more:
+            if name not in book.measures and name not in book.numbers:
+                yield _error(line, "unknown_name", f"moved: {name!r} is no measure or number")
 
 
 def _sources(book: Book) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ Both rest on what could be foreseen at the instant asked, never on what is known
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
@@ -19,9 +20,9 @@ from ledger.rules.life import Life
 from ledger.rules.linear import form
 from ledger.rules.presence import within
 from ledger.rules.sweep import Performance, StateScope
-from ledger.rules.walk import next_review, reviews_between
+from ledger.rules.walk import granted, memberships, next_review, passed, reviews_between
 
-Failure = tuple[Instant, str]
+_NOTHING: Mapping[str, Fraction] = {}
 
 
 def loss(life: Life, as_of: Instant) -> Loss | None:
@@ -60,15 +61,17 @@ def _meets(life: Life, tier: str, at: Instant) -> bool:
     return book.rank(life.tier(at)) >= book.rank(tier) > 0
 
 
-def _cause(ahead: Life, tier_name: str, as_of: Instant, at: Instant, until: Instant) -> Cause | None:
+def _cause(
+    ahead: Life, tier_name: str, as_of: Instant, at: Instant, until: Instant, more: Mapping[str, Fraction] = _NOTHING
+) -> Cause | None:  # fmt: skip
     book = ahead.book(at)
     if not any(tier.name == tier_name for tier in book.tiers):
         return None
-    scope = ahead.scope(at)
+    scope = ahead.scope(at).with_more(more)
     tier = nearest(ahead.scope(at - 1) if ahead.book(at - 1) is book else scope, book, tier_name)
     for i, need in enumerate(tier.needs):
         if not scope.meets_one(tier, i):
-            later = ahead.scope(until)
+            later = ahead.scope(until).with_more(more)
             same = ahead.book(until) is book
             return _failing(ahead, scope, later if same else scope, need, at, as_of)
     return None
@@ -158,10 +161,16 @@ def _before_review(ahead: Life, held: str, at: Instant, review: Instant) -> tupl
 
 
 def _before_anniversary(ahead: Life, held: str, at: Instant) -> tuple[Cause | None, Instant, str] | None:
-    coming = [instant for instant, what in ahead.walked(ahead.settled_at).notices if what == "anniversary" and instant > at]
-    if not coming or _meets(ahead, held, min(coming)):
+    """By the anniversary that is tested next, even where its payment is due before."""
+    notices = ahead.walked(ahead.settled_at).notices
+    tested_at = min([notice.tested_at for notice in notices if notice.tested_at is not None and notice.tested_at > at], default=None)
+    if tested_at is None:
         return None
-    return _cause(ahead, held, at, min(coming), min(coming)), min(coming), "projected below at the anniversary"
+    ladder, rank = memberships(ahead.performances), ahead.book(at).rank
+    if rank(passed(ladder, tested_at)) >= rank(held):
+        return None
+    cause = _cause(ahead, held, at, tested_at, tested_at, granted(ladder, tested_at))
+    return cause, tested_at, "projected below at the anniversary"
 
 
 class Witness:

@@ -7,7 +7,7 @@ common multiple of all denominators, so adding is exact and cheap; fractions are
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import lcm
@@ -135,6 +135,16 @@ class StateScope:
         assert found is not None
         return found[0]
 
+    def with_more(self, more: Mapping[str, Fraction]) -> StateScope:
+        return More(self, more) if more else self
+
+    def tier(self) -> str | None:
+        """The highest tier that is met."""
+        for tier in reversed(self.performance.book.tiers):
+            if f"tier {tier.name}" in self.exempt or self.meets(tier):
+                return tier.name
+        return None
+
     def meets(self, tier: Tier) -> bool:
         return all(self.meets_one(tier, i) for i in range(len(tier.needs)))
 
@@ -162,6 +172,20 @@ class StateScope:
         assert cell is not None
         value, told, assumed = tell(found, since, cell)
         return Reason(value, told, "row", keys, assumed=assumed, source=found.source)
+
+
+class More(StateScope):
+    """The same instant, with so much more of some measures and numbers."""
+
+    __slots__ = ("_more",)
+
+    def __init__(self, real: StateScope, more: Mapping[str, Fraction]) -> None:
+        super().__init__(real.performance, real.values, real.at, real.exempt)
+        self._more = more
+
+    def value(self, name: str) -> Value:
+        value, more = super().value(name), self._more.get(name)
+        return value if more is None or isinstance(value, str) else value + more
 
 
 def explain_measure(performance: Performance, measure: Measure, at: Instant) -> Reason:
@@ -446,7 +470,7 @@ class _Judgement:
         if self.exemptions:
             performance = self.performance
             exempt = performance.exempt[at] = self._exempt(at)
-            self.met.append(self._met(StateScope(performance, values, at, exempt)))
+            self.met.append(StateScope(performance, values, at, exempt).tier())
         else:
             self.state = values
             self.met.append(self.judge(values, self.unit, self._slow))
@@ -466,9 +490,3 @@ class _Judgement:
                 else:
                     names.add(f"tier {fact.data.tier}")
         return frozenset(names)
-
-    def _met(self, scope: StateScope) -> str | None:
-        for tier in reversed(self.book.tiers):
-            if f"tier {tier.name}" in scope.exempt or scope.meets(tier):
-                return tier.name
-        return None

@@ -9,18 +9,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from ledger.instants import BEGINNING, FOREVER, Instant, Span, minus, plus, to_datetime, wall
-from ledger.rules.book import Book, Continuous, Membership, Review, Status
+from ledger.instants import BEGINNING, FOREVER, Instant, Span, day_text, minus, plus, to_datetime, wall
+from ledger.rules.book import NO_RENEWAL, Book, Continuous, Membership, Review, Status
 from ledger.rules.facts import Fact, Facts
 from ledger.rules.sweep import Performance
 
 RAISED, KEPT, HELD, DROPPED, REQUIRED, CARRIED, LIFTED, ENDED, LEFT = (
     "raised", "kept", "held", "dropped", "a required condition is not met", "carried over", "override", "override ended", "left",
 )  # fmt: skip
+ANNIVERSARY = "anniversary"
 ACTIVE, FAILED, LAPSED, LOWERED = "active", "anniversary failed", "not renewed", "renewed at a lower level"
 
 
@@ -31,6 +33,14 @@ class Step(NamedTuple):
     tier: str | None
     cause: str
     book: Book
+
+
+class Notice(NamedTuple):
+    """A day of a membership: a reminder, an anniversary. `tested_at`: where what is held is tested, if it is within these rules."""
+
+    at: Instant
+    what: str
+    tested_at: Instant | None = None
 
 
 class Checkpoint(NamedTuple):
@@ -49,7 +59,7 @@ class Walk:
 
     steps: list[Step] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
-    notices: list[tuple[Instant, str]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     years: list[Year] = field(default_factory=list)
 
     def at(self, at: Instant) -> Step | None:
@@ -102,7 +112,7 @@ def walk(performances: Ladder, facts: Facts, horizon: Instant, ladders: Sequence
         ladder = list(run)
         since, until = max(ladder[0].since, begin), min(ladder[-1].until, horizon)
         if kind is Membership and since < until:
-            shared = [[p for p in each if isinstance(p.book.status, Membership)] for each in ladders] or [ladder]
+            shared = [memberships(each) for each in ladders] or [ladder]
             _member(ladder, shared, facts, credit, result, (since, until), absences, {} if found is None else found)
         for performance in ladder if kind is not Membership else ():
             since, until = max(performance.since, begin), min(performance.until, horizon)
@@ -283,6 +293,9 @@ class Year(NamedTuple):
     bought_from: Instant
     """What was bought before belongs to a membership that has ended."""
 
+    due: Instant
+    """The anniversary as it stood before an upgrade."""
+
 
 class Years:
     """The years of one partner's membership, which all awards share: what is bought has effect once a level is met on any of the ladders.
@@ -320,16 +333,16 @@ class Years:
             if tested and passed:
                 upgrade = self._first(later, anniversary, closes, level)
             if upgrade is not None:
-                year = Year(at, level, anniversary if tested else upgrade[0], upgrade[0], True, tested, paid_at, self.free)
+                year = Year(at, level, anniversary if tested else upgrade[0], upgrade[0], True, tested, paid_at, self.free, anniversary)
                 (at, level), paid_at = upgrade, upgrade[0]
                 anniversary = _anniversary(ladder, at, at)
                 if year.start < year.closes:
                     yield year
                 continue
             if renewal is None or not passed:
-                yield Year(at, level, anniversary, closes if passed else min(decided, closes), False, True, paid_at, self.free)
+                yield Year(at, level, anniversary, closes if passed else min(decided, closes), False, True, paid_at, self.free, anniversary)
                 return
-            yield Year(at, level, anniversary, closes, True, True, paid_at, self.free)
+            yield Year(at, level, anniversary, closes, True, True, paid_at, self.free, anniversary)
             if renewal.data.level is not None:
                 level, later = renewal.data.level, [fact for fact in later if fact.start > renewal.start]
             at, paid_at = anniversary, renewal.start
@@ -362,15 +375,22 @@ class Years:
     def _renewal(self, anniversary: Instant) -> tuple[Fact | None, Instant]:
         """The renewal of a year and its instant; without one, the end of the window."""
         opens, closes = _window(self.ladders[0], anniversary)
-        renewal = next((fact for fact in self._renewals if opens <= fact.start < closes), None)
+        window = [fact for fact in self._renewals if opens <= fact.start < closes]
+        renewal = next((fact for fact in window if _membership(self.ladders[0], fact.start)[0].next_row(fact.start)[1] != NO_RENEWAL), None)
         return renewal, closes if renewal is None else renewal.start
 
     def _passed(self, anniversary: Instant) -> tuple[bool, Instant]:
         """Whether anything is met at an anniversary, and since when that is certain: where nothing is, there is nothing to renew."""
         begin, end, decided = _test(self.ladders[0], anniversary)
+        if _membership(self.ladders[0], anniversary)[0].moved_at(anniversary) is not None:
+            return True, anniversary
         if end >= min([self.until, *[performance.broken_at for ladder in self.ladders for performance in ladder]]):
             return True, decided
         return any(_best(ladder, begin, end) is not None for ladder in self.ladders), decided
+
+
+def memberships(ladder: Ladder) -> list[Performance]:
+    return [performance for performance in ladder if isinstance(performance.book.status, Membership)]
 
 
 def own(ladder: Ladder, purchases: Sequence[Fact]) -> list[Fact]:
@@ -392,14 +412,14 @@ def _window(ladder: Ladder, anniversary: Instant) -> tuple[Instant, Instant]:
 
 
 def _anniversary(ladder: Ladder, old: Instant, at: Instant, *, renewed: bool = False) -> Instant:
-    """The next anniversary: a year after the beginning, or as the day of the renewal says."""
+    """The next anniversary: a year after the beginning, where the old one was moved to, or as the day of the renewal says."""
     policy, zone = _membership(ladder, at)
     if not renewed:
         return plus(at, _YEAR, zone)
-    base, span = policy.next_rows[0][1], policy.next_rows[0][2]
-    for since, row_base, row_span in policy.next_rows:
-        if since <= at:
-            base, span = row_base, row_span
+    moved = _membership(ladder, old)[0].moved_at(old)
+    if moved is not None:
+        return plus(old, moved.by, zone)
+    _, base, span = policy.next_row(at)
     return plus(old if base == "anniversary" else at, span, zone)
 
 
@@ -420,6 +440,36 @@ def _best(ladder: Ladder, since: Instant, until: Instant) -> str | None:
     """The highest tier that is met at an instant of [since, until]."""
     rank = _in_force(ladder, until).book.rank
     return max((_in_force(ladder, at).tier_at(at) for at in (since, *_turns(ladder, since, until + 1))), key=rank)
+
+
+def passed(ladder: Ladder, anniversary: Instant) -> str | None:
+    """The tier that is found at an anniversary that is tested."""
+    begin, end, _ = _test(ladder, anniversary)
+    more = granted(ladder, anniversary)
+    if not more:
+        return _best(ladder, begin, end)
+    performances = [performance for performance in ladder if performance.since <= end and performance.until > begin]
+    instants = [at for performance in performances for at in (performance.since, *performance.instants) if begin < at <= end]
+    return max(
+        [_in_force(ladder, at).scope_at(at).with_more(more).tier() for at in (begin, *instants)], key=_in_force(ladder, end).book.rank
+    )
+
+
+def granted(ladder: Ladder, anniversary: Instant) -> dict[str, Fraction]:
+    """What an award is given for an anniversary that was moved for others and not for it."""
+    moved = _membership(ladder, anniversary)[0].moved_at(anniversary)
+    return moved.excepted.get(ladder[0].book.award, {}) if moved is not None else {}
+
+
+def _tested_at(ladder: Ladder, anniversary: Instant) -> Instant | None:
+    """The first day on which an anniversary is tested that may be moved, and moved again; None where these rules have ended by then."""
+    while anniversary < ladder[-1].until:
+        policy, zone = _membership(ladder, anniversary)
+        moved = policy.moved_at(anniversary)
+        if moved is None or ladder[0].book.award in moved.excepted:
+            return anniversary
+        anniversary = plus(anniversary, moved.by, zone)
+    return None
 
 
 def _attained(ladder: Ladder, at: Instant) -> str | None:
@@ -462,13 +512,13 @@ def _year(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Wal
     """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost."""
     result.years.append(year)
     _active(ladder, year, facts, credit, result, until)
+    _announce(result, ladder, year, until)
     if not year.tested or year.anniversary >= until:
         return
-    policy, zone = _membership(ladder, year.anniversary)
-    _announce(result, policy, year.anniversary, zone)
-    begin, end, decided = _test(ladder, year.anniversary)
-    if decided < until and (year.renewed or decided <= year.closes):
-        best = _lower(ladder, year.level, _best(ladder, begin, end), year.anniversary)
+    _, _, decided = _test(ladder, year.anniversary)
+    tested = _tested_at(ladder, year.anniversary) == year.anniversary
+    if tested and decided < until and (year.renewed or decided <= year.closes):
+        best = _lower(ladder, year.level, passed(ladder, year.anniversary), year.anniversary)
         _credit(ladder, credit, result, decided, best, FAILED, falls=True)
     if not year.renewed and year.closes < until:
         _credit(ladder, credit, result, year.closes, None, LAPSED, falls=True)
@@ -502,12 +552,20 @@ _YEAR, _DAY, _SETTLED = Span(months=12), Span(days=1), Span(months=24)
 _LAST_POLICY = Membership(Span(days=30), Span(days=15), Span(days=23), ((BEGINNING, "anniversary", Span(days=365)),), None)
 
 
-def _announce(result: Walk, policy: Membership, anniversary: Instant, zone: str) -> None:
-    result.notices += [
-        (minus(anniversary, policy.remind_before, zone), "reminder before the anniversary"),
-        (anniversary, "anniversary"),
-        (plus(anniversary, policy.remind_after, zone), "reminder after the anniversary"),
+def _announce(result: Walk, ladder: Ladder, year: Year, until: Instant) -> None:
+    """The days of a year's end, as far as its rules are in force; an upgrade leaves of them what lies before it."""
+    policy, zone = _membership(ladder, year.due)
+    tested_at = _tested_at(ladder, year.due)
+    moved = tested_at != year.due
+    what = f"{ANNIVERSARY}, tested on {day_text(tested_at, zone)}" if moved and tested_at is not None else ANNIVERSARY
+    days = [
+        Notice(minus(year.due, policy.remind_before, zone), "reminder before the anniversary"),
+        Notice(year.due, f"{ANNIVERSARY}, not tested" if moved and tested_at is None else what, tested_at),
+        Notice(plus(year.due, policy.remind_after, zone), "reminder after the anniversary"),
     ]
+    ends = ladder[-1].until if year.tested else min(ladder[-1].until, year.closes)
+    if year.due < until or not year.tested:
+        result.notices += [day for day in days if day.at < ends]
 
 
 def settles_within(policy: Status) -> Span:
@@ -516,7 +574,8 @@ def settles_within(policy: Status) -> Span:
         case Review(window=window, hold=hold):  # gained at the next checkpoint, dropped at the first review after window and hold
             spans = [_longest(Span(months=window), hold), Span(months=2), _YEAR]
         case Membership(renewal=renewal, test_months=months):
-            spans = [_YEAR, _longest(*[span for _, _, span in policy.next_rows]), renewal, Span(months=(months or 0) + 1)]
+            following = [span for _, _, span in policy.next_rows] + [moved.by for moved in policy.moved]
+            spans = [_YEAR, _longest(*following), renewal, Span(months=(months or 0) + 1)]
         case Continuous():
             spans = []
     return _longest(Span(*map(sum, zip(*spans, strict=True))), _SETTLED)

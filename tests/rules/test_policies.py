@@ -73,7 +73,7 @@ def steps(of: Life, until: str = "2030-01-01") -> list[tuple[str, str | None, st
 
 
 def notices(of: Life, until: str = "2030-01-01") -> list[str]:
-    return [f"{day_text(at)} {what}" for at, what in of.walked(parse(until)).notices]
+    return [f"{day_text(day.at)} {day.what}" for day in of.walked(parse(until)).notices]
 
 
 class TestMembership:
