@@ -58,6 +58,16 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """A measure has come to a bar, which counts for so long."""
+
+    measure: str
+    op: str
+    bar: Fraction
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
     """An aggregate over the facts present at an instant. `on` now: tables and derived values are read at the instant asked."""
 
@@ -77,6 +87,16 @@ class Measure:
 
     codes: frozenset[str] = frozenset()
     """The codes that can make a difference."""
+
+    as_at: tuple[Instant | str, ...] = ()
+    """It is what it was on the last of these days, or when the last fact of these kinds began."""
+
+    reached: Reached | None = None
+    """1 where another measure has come to a bar; `presence` is that of the other."""
+
+    @property
+    def is_of_earlier(self) -> bool:
+        return bool(self.as_at) or self.reached is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,13 +538,36 @@ class _Measures:
         self.found: dict[str, Measure] = {}
         self._groups: dict[str, tuple[Node, Presence, tuple[str, ...], dict[str, str]]] = {}
         for name, node in root.items("measures"):
+            if node.get("reached") is not None:
+                continue
             if node.get("each") is None:
                 self.found[name] = _measure(name, node)
             else:
                 self._group(name, node)
+        for name, node in root.items("measures"):
+            if node.get("reached") is not None:
+                self._reached(name, node)
+
+    def _reached(self, name: str, node: Node) -> None:
+        node.allow("reached", "for", "unit", "source")
+        test = _expression(node.get("reached"))
+        parts = test.comparison() if test is not None else None
+        of = self.found.get(parts[0].text) if parts is not None else None
+        bar = parts[2].constant() if parts is not None else None
+        if parts is None or of is None or bar is None or parts[1] not in (">=", ">") or of.is_of_earlier or of.aggregate == "median":
+            node.problem("bad_aggregate", f"measure {name!r}: 'reached' holds another measure against a number", hint="people.seller >= 50")
+            return
+        span = _lasting(node.get("for"))
+        if span is None:
+            node.problem("missing_key", "'for' is missing: how long it counts that the number was reached")
+        self.found[name] = replace(
+            of, name=name, aggregate="distinct", value=None, times=None, key=(), on_now=False, unit=node.text("unit"), line=node.line,
+            assumed=node.assumed, source=node.text("source"), holds=None, codes=frozenset(),
+            reached=Reached(of.name, parts[1], bar, span or Span(days=1)),
+        )  # fmt: skip
 
     def _group(self, name: str, node: Node) -> None:
-        node.allow("each", "has", "is", *_PRESENCE, "unit", "source", "by")
+        node.allow("each", "has", "is", *_PRESENCE, "as_at", "unit", "source", "by")
         key = (*_names(node.get("each")), node.text("has") or "code")
         predicates = {role: part.scalar() for role, part in node.items("is")}
         if not predicates:
@@ -551,7 +594,7 @@ class _Measures:
             at.problem("bad_predicate", f"{predicate!r} holds of those who hold nothing", hint="ask for at least one code")
         self.found[name] = Measure(
             name, "each", presence, None, None, key, False, node.text("unit"), at.line, node.assumed or at.assumed, node.text("source"),
-            holds, frozenset(codes.named),
+            holds, frozenset(codes.named), _as_at(node.get("as_at")),
         )  # fmt: skip
 
     def joined(self, group: str, roles: tuple[str, ...]) -> str:
@@ -569,7 +612,7 @@ class _Measures:
 
 
 def _measure(name: str, node: Node) -> Measure:
-    node.allow(*(each for each in AGGREGATES if each != "each"), *_PRESENCE, "times", "on", "unit", "source", "by")
+    node.allow(*(each for each in AGGREGATES if each != "each"), *_PRESENCE, "as_at", "times", "on", "unit", "source", "by")
     chosen = [aggregate for aggregate in AGGREGATES if node.get(aggregate) is not None]
     if len(chosen) != 1:
         node.problem("bad_aggregate", f"measure {name!r} needs exactly one of: {', '.join(AGGREGATES)}")
@@ -594,7 +637,16 @@ def _measure(name: str, node: Node) -> Measure:
         line=node.line,
         assumed=node.assumed,
         source=node.text("source"),
+        as_at=_as_at(node.get("as_at")),
     )
+
+
+def _as_at(node: Node | None) -> tuple[Instant | str, ...]:
+    """Days, and kinds of facts that begin one."""
+    parts = [] if node is None else node.parts()
+    if node is not None and not parts:
+        node.problem("bad_date", "'as_at' lists days, and kinds of facts", hint="e.g. [2020-10-01, renewed]")
+    return tuple(_key_day(part.scalar(), part) if part.scalar()[:1].isdigit() else part.scalar() for part in parts)
 
 
 def _presence(node: Node) -> Presence:

@@ -112,6 +112,10 @@ def _measure(measure: Measure) -> Words:
         "is the": measure.aggregate, "of": measure.presence.of, "key": ", ".join(measure.key), "unit": measure.unit,
         "read": "now" if measure.on_now else "", "mark": "assumed" if measure.assumed else "",
     }  # fmt: skip
+    if measure.reached is not None:
+        reached = measure.reached
+        words |= {"is the": f"reaching of {reached.measure} {reached.op} {reached.bar}", "counts for": _span(reached.span)}
+    words |= {"as at": ", ".join(each if isinstance(each, str) else day_text(each) for each in measure.as_at)}
     expressions = _expressions(value=measure.value, times=measure.times, holds=measure.holds)
     return _stated(words | expressions | _presence(measure.presence))
 

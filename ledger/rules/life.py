@@ -215,6 +215,8 @@ class Life:
             return False
         if any(isinstance(force.book.status, Membership) for force in self.force):
             return False
+        if any(measure.is_of_earlier for force in self.force for measure in force.book.measures.values()):
+            return False
         return not any(recorded <= at < effective for recorded, effective in self._early)
 
     @cached_property

@@ -289,6 +289,11 @@ def _measures(book: Book) -> Iterator[Problem]:
         for name in measure.key:
             if kind in FACTS and name not in FACTS[kind].fields:
                 yield _error(measure.line, "unknown_name", f"{name!r} is no field of {kind}")
+        for what in measure.as_at:
+            if isinstance(what, str) and what not in FACTS:
+                yield _error(
+                    measure.line, "unknown_fact", f"as_at: {what!r} is neither a day nor a kind of fact", f"known: {', '.join(FACTS)}"
+                )
         if measure.name in book.numbers:
             yield _error(measure.line, "name_twice", f"{measure.name!r} is a measure and a number")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, text, to_datetime, wall
+from ledger.rules import earlier
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
 from ledger.rules.compiled import FACTORS_MAX, Signature, Worth, compiled, condition, key_of
 from ledger.rules.expressions import Expression
@@ -70,16 +71,30 @@ class Reading:
         """The stays that reach into [since, until); what lies outside is not priced."""
         known = self._within.get((measure.name, since, until))
         if known is None:
-            if measure.codes:
-                held = self._by_code(measure)
-                found = [present for code in sorted(measure.codes) for present in held.get(code, ())]
-                known = self._within[measure.name, since, until] = [p for p in found if p.end > since and p.start < until]
-                return known
-            stays = [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until]
-            known = self._within[measure.name, since, until] = self._priced(measure, stays)
-            if measure.aggregate == "sum":
-                known += self._stated_points(measure)
+            if measure.is_of_earlier:
+                known = [present for present in self._earlier(measure) if present.end > since and present.start < until]
+            else:
+                known = self._there(measure, since, until)
+            self._within[measure.name, since, until] = known
         return known
+
+    def _there(self, measure: Measure, since: Instant, until: Instant) -> list[Present]:
+        if measure.codes:
+            held = self._by_code(measure)
+            found = [present for code in sorted(measure.codes) for present in held.get(code, ())]
+            return [p for p in found if p.end > since and p.start < until]
+        presents = self._priced(measure, [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until])
+        return [*presents, *self._stated_points(measure)] if measure.aggregate == "sum" else presents
+
+    def _earlier(self, measure: Measure) -> list[Present]:
+        """What was there on the last of some days, or has reached a number."""
+        if measure.reached is not None:
+            of, span = self.book.measures[measure.reached.measure], measure.reached.span
+            found = earlier.reached(of, self.presents(of), measure.reached)
+            return [Present(present.fact, at, plus(at, span, self.book.zone), ONE) for present, at in found]
+        days = [at for each in measure.as_at for at in ([each] if isinstance(each, int) else [fact.start for fact in self.facts.of(each)])]
+        there = earlier.as_at(self._there(measure, BEGINNING, FOREVER), days)
+        return [Present(p.fact, begin, end, (p.numerator, p.denominator), p.key, p.error) for p, begin, end in there]
 
     def _by_code(self, measure: Measure) -> dict[str, list[Present]]:
         """What members hold, by code: the same for all predicates of a group."""
