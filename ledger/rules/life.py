@@ -213,11 +213,14 @@ class Life:
         """Whether everything that could be foreseen at `at` had happened by then."""
         if self.now is not None or not self.performances[0].first <= at:
             return False
+        return not self._looks_back and not any(recorded <= at < effective for recorded, effective in self._early)
+
+    @cached_property
+    def _looks_back(self) -> bool:
+        """Whether a rulebook asks what was there earlier, of memberships or of measures."""
         if any(isinstance(force.book.status, Membership) for force in self.force):
-            return False
-        if any(measure.is_of_earlier for force in self.force for measure in force.book.measures.values()):
-            return False
-        return not any(recorded <= at < effective for recorded, effective in self._early)
+            return True
+        return any(measure.is_of_earlier for force in self.force for measure in force.book.measures.values())
 
     @cached_property
     def _early(self) -> list[tuple[Instant, Instant]]:

@@ -155,7 +155,7 @@ def _before_review(ahead: Life, held: str, at: Instant, review: Instant) -> tupl
     for instant in (at, *ahead.turns(at + 1, review + 1)):
         if not _meets(ahead, held, instant):
             why = "the performance tier is below the credited tier" if instant == at else "known ends take it below"
-            fails_at = _unmet_since(ahead, held, at) if instant == at else instant
+            fails_at = _unmet_since(ahead, held, at, at) if instant == at else instant
             return _cause(ahead, held, at, fails_at, instant), review, why
     return None
 
