@@ -47,6 +47,15 @@ def test_nothing_differs_from_itself() -> None:
         assert difference(book, load(book.text)) == []
 
 
+def test_what_is_moved_reached_or_as_it_was_is_told() -> None:
+    moved = "{membership: {moved: [{from: 2026-01-01, until: 2026-07-01, by: 12 months, except: {Work: {sold: 5}}}]}}\noverrides: {for: 3 months}"
+    new = OLD[: OLD.index("status: ")].replace("is: {lead", "as_at: [2026-02-01, renewed], is: {lead") + f"status: {moved}\n"
+    told = list(map(str, difference(load(OLD), load(new.replace("tiers:", "  ten: {reached: sold >= 10, for: 1 month}\ntiers:")))))
+    assert "measure people.lead: as at 2026-02-01, renewed is added" in told
+    assert "measure ten: is added" in told and "overrides: for 3 months is added" in told
+    assert "status: anniversaries from 2026-01-01 moved by 12 months until 2026-07-01; Work tested on the day, 5 more sold is added" in told
+
+
 def test_options_of_awards_are_told_by_name() -> None:
     award = "levels: [Silver]\nawards: {Work: {options: {small: {Silver: [sold >= %s]}}}}\nstatus"
     tiers = OLD[OLD.index("tiers:") : OLD.index("status")]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.events.envelope import Sealed
 from ledger.instants import DAY, SECOND, Instant, Span, day_text, parse, plus, text
 from ledger.rules.life import Life
+from ledger.rules.lint import lint
 from ledger.rules.risk import loss, risk
 from tests.laws.histories import examples
 from tests.rules.written import book, life, sealed
@@ -345,6 +346,75 @@ class TestMembership:
         held = life(months, written + f"{met} person.linked person=A\n{text(brief)} person.unlinked person=A")
         assert tier(held, "2024-08-31T23:59:59.999999Z") == "Silver"
         assert tier(held, "2024-09-01") == ("Silver" if kept else None)
+
+
+class TestMoved:
+    """Anniversaries that are tested later, and one award that is tested on the day with points."""
+
+    RULES = COMPETENCIES.replace(
+        "renewal: 30 days",
+        "renewal: 30 days\n    moved: [{from: 2019-09-01, until: 2019-10-01, by: 12 months, except: {ops: {people: 1}}}, {from: 2020-09-01, until: 2021-01-01, by: 6 months}]",
+    ).replace(
+        "tiers:\n  Silver: [people >= 1]\n  Gold: [people >= 2]\n",
+        "levels: [Silver, Gold]\nawards:\n  dev: {tiers: {Silver: [people >= 1], Gold: [people >= 2]}}\n  ops: {tiers: {Silver: [people >= 2], Gold: [people >= 3]}}\n",
+    )
+    LEFT = TWO + "2018-09-10 membership.purchased level=Gold\n2019-01-01 person.unlinked person=A\n"
+
+    def test_what_is_held_is_kept_and_tested_where_it_is_not_moved_any_more(self) -> None:
+        paid = "2019-09-20 membership.renewed\n2020-09-20 membership.renewed\n2021-03-20 membership.renewed\n"
+        dev = life(self.RULES, self.LEFT + paid).of("dev")
+        assert steps(dev, "2022-01-01") == [("2018-09-10", "Gold", "active"), ("2021-03-10", "Silver", "anniversary failed")]
+        assert [line for line in notices(dev, "2021-04-01") if "reminder" not in line] == [
+            "2019-09-10 anniversary, tested on 2021-03-10", "2020-09-10 anniversary, tested on 2021-03-10", "2021-03-10 anniversary",
+        ]  # fmt: skip
+
+    def test_the_payment_is_due_all_the_same(self) -> None:
+        assert steps(life(self.RULES, self.LEFT).of("dev"))[-1] == ("2019-10-11", None, "not renewed")
+        early = self.LEFT + "2019-09-10 membership.renewed"
+        assert steps(life(self.RULES, early).of("dev"))[-1] == ("2019-10-11", None, "not renewed")
+
+    @pytest.mark.parametrize(("also", "kept"), [("", True), ("2019-09-10 person.unlinked person=B", False), ("2019-09-11 person.unlinked person=B", True)])
+    def test_the_award_that_is_not_moved_is_tested_with_what_it_is_given(self, also: str, kept: bool) -> None:
+        ops = life(self.RULES, self.LEFT + "2019-09-20 membership.renewed\n" + also).of("ops")
+        assert (tier(ops, "2019-09-10"), tier(ops, "2019-09-30")) == (("Silver", "Silver") if kept else (None, None))
+        assert ops.tier(parse("2019-09-10")) is None, "what is given is given for the test alone"
+
+    def test_risk_looks_at_the_day_of_the_test_and_at_what_is_given(self) -> None:
+        found = life(self.RULES, self.LEFT)
+        dev, ops = (risk(found.of(award), parse("2019-02-01")) for award in ("dev", "ops"))
+        assert dev is not None and dev.until_review is not None and day_text(dev.until_review) == "2021-03-10"
+        assert ops is None
+        gone = risk(life(self.RULES, self.LEFT + "2019-01-05 person.unlinked person=B").of("ops"), parse("2019-02-01"))
+        assert gone is not None and gone.cause is not None and (gone.cause.value, gone.cause.missing) == (1, 1)
+
+    @pytest.mark.parametrize(("bought", "tested"), [("2018-08-31", True), ("2018-09-01", False), ("2018-09-30T23:59:59Z", False), ("2018-10-01", True)])
+    def test_the_days_are_half_open(self, bought: str, tested: bool) -> None:
+        written = TWO + f"{bought} membership.purchased level=Gold\n2019-01-01 person.unlinked person=A\n2019-01-01 person.unlinked person=B"
+        held = tier(life(self.RULES, written).of("dev"), bought.replace("2018", "2019"))
+        assert held == (None if tested else "Gold")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "code"),
+        [
+            ("from: 2020-09-01", "from: 2019-09-30", "rows_overlap"),
+            ("until: 2019-10-01", "until: 2019-09-01", "rows_overlap"),
+            ("from: 2019-09-01, ", "", "missing_key"),
+            ("by: 6 months", "by: 0 months", "bad_span"),
+            ("until: 2021-01-01", "until: 2021-02-30", "bad_date"),
+            ("ops: {people: 1}", "opps: {people: 1}", "unknown_name"),
+            ("ops: {people: 1}", "ops: {persons: 1}", "unknown_name"),
+            ("ops: {people: 1}", "ops: {people: one}", "bad_number"),
+            ("by: 6 months", "by: 6 months, for: all", "unknown_key"),
+        ],
+    )
+    def test_what_cannot_be_moved_is_refused(self, old: str, new: str, code: str) -> None:
+        assert code in [problem.code for problem in lint(self.RULES.replace(old, new))]
+
+    def test_from_a_day_on_nothing_is_renewed(self) -> None:
+        no_more = COMPETENCIES.replace("2018-07-24: anniversary + 365 days}", "2018-07-24: anniversary + 365 days, 2019-09-20: no renewal}")
+        written = TWO + "2018-09-10 membership.purchased level=Gold\n{} membership.renewed"
+        assert tier(life(no_more, written.format("2019-09-19T23:59:59Z")), "2019-12-01") == "Gold"
+        assert tier(life(no_more, written.format("2019-09-20")), "2019-12-01") is None
 
 
 class TestAwards:
