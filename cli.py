@@ -33,7 +33,7 @@ from ledger.errors import LedgerError, NotFound, Refusal, Refused, RulebookError
 from ledger.events.envelope import decode, event
 from ledger.guards import Associations
 from ledger.history import History
-from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime, zone_of
+from ledger.instants import DAY, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
 from ledger.projections import dashboard as boards
@@ -43,6 +43,7 @@ from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
 from ledger.rules.answers import AwardStanding, Cause, Lot, Standing, TierProgress
+from ledger.rules.book import Book
 from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
@@ -308,18 +309,21 @@ def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--points", help="So many points, e.g. 12.5.")
 @click.option("--award", help="Of this award alone, where the rulebook has several.")
 @click.option("--from", "since", default="now", show_default=True, help="The first instant at which it holds.")
-@click.option("--until", required=True, help="The first instant at which it no longer holds: a date, or +3m.")
+@click.option("--until", help="The first instant at which it no longer holds: a date, or +3m; default as long as the rulebook says.")
 @click.option("--id", "identity", help="The override's id; default a new one.")
 @click.option("--programme", help="The programme, where the partner is in several.")
 @_decided
 @click.pass_obj
-def grant(settings: Settings, /, partner: str, since: str, until: str, identity: str | None, **data: Any) -> None:
+def grant(settings: Settings, /, partner: str, since: str, until: str | None, identity: str | None, **data: Any) -> None:
     """Grant PARTNER a tier, a requirement or points, until a date."""
     now = utc_now()
     begin = dates.start(since, now, settings.zone)
-    end = text(dates.start(until, begin if until.startswith("+") else now, settings.zone))
     with _open(settings) as ledger:
-        _check_override(ledger.questions(), partner, Moment(as_of=begin, programme=data["programme"], award=data["award"]), data)
+        book = _check_override(ledger.questions(), partner, Moment(as_of=begin, programme=data["programme"], award=data["award"]), data)
+    if until is None and book.overrides_last is None:
+        raise click.UsageError(f"--until is missing, and {book.name} does not say how long an override holds")
+    ends = plus(begin, book.overrides_last or Span(), book.zone)
+    end = text(ends if until is None else dates.start(until, begin if until.startswith("+") else now, settings.zone))
     identity = identity or f"override-{uuid.uuid4().hex[:12]}"
     made = event(
         "override.granted.v1", subject=partner, effective_at=begin, id=f"{identity}/granted", source="points/override",
@@ -328,8 +332,8 @@ def grant(settings: Settings, /, partner: str, since: str, until: str, identity:
     _record_one(settings, made, f"{identity} granted until {end}")
 
 
-def _check_override(questions: Questions, partner: str, moment: Moment, data: Mapping[str, str | None]) -> None:
-    """The log takes any name, since it knows no rules; who types one here means one that the rulebook has."""
+def _check_override(questions: Questions, partner: str, moment: Moment, data: Mapping[str, str | None]) -> Book:
+    """The log takes any name, since it knows no rules; who types one here means one that the rulebook has, which is returned."""
     if (data["points"] is None) != (data["measure"] is None):
         raise click.UsageError("--points and --measure go together: how many, and of what")
     book = questions.life(partner, moment).book(questions.as_of(moment))
@@ -340,6 +344,7 @@ def _check_override(questions: Questions, partner: str, moment: Moment, data: Ma
     for what, names in known.items():
         if data[what] is not None and names and data[what] not in names:
             raise NotFound(f"{book.name} has no {what} {data[what]!r}", hint=f"it has {', '.join(names)}", code=f"unknown_{what}")
+    return book
 
 
 @override.command("revoke")
@@ -583,10 +588,10 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
     names = _main_values(i.values for i in found)
     lines = [
         (out.when(i.start), out.when(i.end), i.credited or "none", i.performance or "none", *[i.values.get(name) for name in names],
-         i.book, _why(i.because), "foreseen" if i.foreseen else "")
+         i.book, _why(i.because), "foreseen" if i.foreseen else "", tuple(f"{day.what} {out.when(day.at)}" for day in i.notices))
         for i in found
     ]  # fmt: skip
-    out.rows(("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen"), lines, form, found)
+    out.rows(("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen", "notices"), lines, form, found)
 
 
 def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:

@@ -163,6 +163,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """A day of a membership: a reminder, or an anniversary; `tested_at` is where what is held then is tested."""
+
+    at: Instant
+    what: str
+    tested_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """One stretch of a timeline: half open, in the past or foreseen."""
 
@@ -174,6 +183,7 @@ class Interval:
     book: str
     because: str
     foreseen: bool
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

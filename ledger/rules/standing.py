@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from ledger.errors import NotFound
@@ -13,6 +14,7 @@ from ledger.rules.answers import (
     Basis,
     CheckpointSeen,
     Interval,
+    Notice,
     Progress,
     Standing,
     TierProgress,
@@ -164,7 +166,14 @@ def timeline(life: Life, since: Instant, until: Instant, *, foreseen: bool = Fal
         if found and _same(found[-1], interval):
             interval = _joined(found.pop(), interval)
         found.append(interval)
-    return found
+    days = [day for day in notices(life) if since <= day.at < until]
+    return [replace(each, notices=tuple(day for day in days if each.start <= day.at < each.end)) for each in found]
+
+
+def notices(life: Life) -> list[Notice]:
+    """The reminders and anniversaries of a membership, which its awards share."""
+    found = {day for ladder in life.ladders() for day in ladder.walked(ladder.settled_at).notices}
+    return sorted(found, key=lambda day: (day.at, day.what))
 
 
 def _interval(life: Life, at: Instant, end: Instant, foreseen: bool) -> Interval:

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, day_text, minus, plus, to_datetime, wall
+from ledger.rules.answers import Notice
 from ledger.rules.book import NO_RENEWAL, Book, Continuous, Membership, Review, Status
 from ledger.rules.facts import Fact, Facts
 from ledger.rules.sweep import Performance
@@ -33,14 +34,6 @@ class Step(NamedTuple):
     tier: str | None
     cause: str
     book: Book
-
-
-class Notice(NamedTuple):
-    """A day of a membership: a reminder, an anniversary. `tested_at`: where what is held is tested, if it is within these rules."""
-
-    at: Instant
-    what: str
-    tested_at: Instant | None = None
 
 
 class Checkpoint(NamedTuple):
@@ -555,17 +548,24 @@ _LAST_POLICY = Membership(Span(days=30), Span(days=15), Span(days=23), ((BEGINNI
 def _announce(result: Walk, ladder: Ladder, year: Year, until: Instant) -> None:
     """The days of a year's end, as far as its rules are in force; an upgrade leaves of them what lies before it."""
     policy, zone = _membership(ladder, year.due)
-    tested_at = _tested_at(ladder, year.due)
-    moved = tested_at != year.due
-    what = f"{ANNIVERSARY}, tested on {day_text(tested_at, zone)}" if moved and tested_at is not None else ANNIVERSARY
     days = [
         Notice(minus(year.due, policy.remind_before, zone), "reminder before the anniversary"),
-        Notice(year.due, f"{ANNIVERSARY}, not tested" if moved and tested_at is None else what, tested_at),
+        _anniversary_day(ladder, year.due, zone),
         Notice(plus(year.due, policy.remind_after, zone), "reminder after the anniversary"),
     ]
     ends = ladder[-1].until if year.tested else min(ladder[-1].until, year.closes)
     if year.due < until or not year.tested:
         result.notices += [day for day in days if day.at < ends]
+
+
+def _anniversary_day(ladder: Ladder, anniversary: Instant, zone: str) -> Notice:
+    tested_at, more = _tested_at(ladder, anniversary), granted(ladder, anniversary)
+    if tested_at is None:
+        return Notice(anniversary, f"{ANNIVERSARY}, not tested")
+    if tested_at != anniversary:
+        return Notice(anniversary, f"{ANNIVERSARY}, tested on {day_text(tested_at, zone)}", tested_at)
+    given = " and ".join(f"{number} more {name}" for name, number in more.items())
+    return Notice(anniversary, f"{ANNIVERSARY}, tested with {given}" if given else ANNIVERSARY, tested_at)
 
 
 def settles_within(policy: Status) -> Span:

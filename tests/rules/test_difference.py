@@ -52,7 +52,8 @@ def test_what_is_moved_reached_or_as_it_was_is_told() -> None:
     new = OLD[: OLD.index("status: ")].replace("is: {lead", "as_at: [2026-02-01, renewed], is: {lead") + f"status: {moved}\n"
     told = list(map(str, difference(load(OLD), load(new.replace("tiers:", "  ten: {reached: sold >= 10, for: 1 month}\ntiers:")))))
     assert "measure people.lead: as at 2026-02-01, renewed is added" in told
-    assert "measure ten: is added" in told and "overrides: for 3 months is added" in told
+    assert "measure ten: is new: is the reaching of sold >= 10; of sold; counts for 1 month; for 12 months" in told
+    assert "overrides: for 3 months is added" in told
     assert "status: anniversaries from 2026-01-01 moved by 12 months until 2026-07-01; Work tested on the day, 5 more sold is added" in told
 
 
