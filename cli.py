@@ -42,7 +42,7 @@ from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Cause, Lot, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Cause, Considered, Lot, MeasureCount, RequirementCount, Standing, TierProgress
 from ledger.rules.book import Book
 from ledger.rules.difference import difference
 from ledger.rules.library import Library
@@ -572,6 +572,70 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
     if not answer.requirements and number is not None:
         out.line()
         out.tree(number, limit=100)
+
+
+@main.command()
+@click.argument("partner")
+@click.argument("name", metavar="[NUMBER]", required=False)
+@click.option("--goal", help="For the ways to this tier; default the next one.")
+@asked
+def counted(
+    partner: str, name: str | None, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """What counts for PARTNER, what does not, and why not: each person, certificate, client and sale.
+
+    For one measure or NUMBER, else for each requirement of the ways to the next tier.
+    """
+    on, found = questions.counted(partner, moment, name=name, goal=goal)
+    if form in ("json", "jsonl"):
+        out.emit({"basis": on, "requirements": found}, form)
+        return
+    if form == "csv":
+        lines = [
+            (r.award, r.option, r.tier, r.requirement, m.measure, *_considered(ledger, row))
+            for r in found
+            for m in r.measures
+            for row in m.rows
+        ]
+        out.rows(("award", "option", "tier", "requirement", "measure", *CONSIDERED), lines, form)
+        return
+    out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, by {on.book}")
+    told = set[MeasureCount]()
+    for each in found:
+        _show_counted(ledger, each, told)
+
+
+CONSIDERED = ("counts", "who", "what", "value", "from", "until", "because", "position")
+SHOWN_MAX = 40
+"""How many facts that do not count a table tells one by one."""
+
+
+def _considered(ledger: Ledger, row: Considered) -> tuple[Any, ...]:
+    kind = "person" if row.kind in ("certificate", "link", "leaver") else "client"
+    who = _name(ledger, kind, row.key) if row.key else ""
+    return row.counts, who, f"{row.kind} {row.about}", row.value, out.when(row.since), out.when(row.until), row.because, row.position
+
+
+def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCount]) -> None:
+    """The requirement, then its measures; what was told before is told once."""
+    out.line()
+    way = " ".join(part for part in (found.award, found.option, f"{found.tier}:" if found.tier else "") if part)
+    there = f", {out.number(found.value)} of {out.number(found.threshold)}" if found.threshold is not None else ""
+    verdict = "" if found.met is None else ": met by an override" if found.overridden else f": {'' if found.met else 'not '}met{there}"
+    out.line(f"{way} {found.requirement}{verdict}".strip())
+    for measure in found.measures:
+        out.line(f"{measure.measure}: {out.number(measure.value)} {measure.unit}".rstrip() + (" (see above)" if measure in told else ""))
+        if measure in told:
+            continue
+        told.add(measure)
+        without = [row for row in measure.rows if not row.counts]
+        shown = [row for row in measure.rows if row.counts] + without[:SHOWN_MAX]
+        if shown:
+            out.table(CONSIDERED, [_considered(ledger, row) for row in shown])
+        else:
+            out.line("there is no fact of the kind")
+        if len(without) > SHOWN_MAX:
+            out.line(f"and {len(without) - SHOWN_MAX} more that do not count (-o json has all)")
 
 
 @main.command()

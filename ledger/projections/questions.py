@@ -17,8 +17,20 @@ from ledger.events.envelope import Event, Sealed
 from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
 from ledger.projections.achievements import ranking
 from ledger.projections.store import Store, programmes_of
-from ledger.rules import breakdown, risk, standing
-from ledger.rules.answers import ActiveOverride, Basis, Changes, ClientPoints, HistoryRow, Interval, Loss, Risk, Standing, Why
+from ledger.rules import breakdown, counted, risk, standing
+from ledger.rules.answers import (
+    ActiveOverride,
+    Basis,
+    Changes,
+    ClientPoints,
+    HistoryRow,
+    Interval,
+    Loss,
+    RequirementCount,
+    Risk,
+    Standing,
+    Why,
+)
 from ledger.rules.book import Book
 from ledger.rules.library import Library
 from ledger.rules.life import Force, Life, in_force
@@ -182,6 +194,19 @@ class Questions:
     def why(self, partner: str, moment: Moment, *, goal: str | None = None) -> Why:
         life, on = self._asked(partner, moment)
         return standing.why(life, on, goal=goal)
+
+    def counted(
+        self, partner: str, moment: Moment, *, name: str | None = None, goal: str | None = None
+    ) -> tuple[Basis, list[RequirementCount]]:  # fmt: skip
+        """What counts, what does not and why: for a measure or number, else for the ways to the next tier of each award, else for all."""
+        life, on = self._asked(partner, moment)
+        at, book = on.as_of, life.book(on.as_of)
+        if name is not None:
+            return on, [counted.counted(life, at, name)]
+        found: list[RequirementCount] = []
+        for each in [life.of(award) for award in life.awards(at)] or [life]:
+            found += counted.counted_for(each, at, standing.ways(each.book(at), each.tier(at), goal))
+        return on, found or [counted.counted(life, at, name) for name in book.measures]
 
     def timeline(self, partner: str, moment: Moment, *, since: Instant | None = None, until: Instant | None = None) -> list[Interval]:
         """The past up to `as_of` as it was, then what can be foreseen from there."""

@@ -264,6 +264,50 @@ class HistoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Considered:
+    """A fact that a measure looks at: whether it counts, and why not; `key` is who or what is counted.
+
+    `since` and `until` are those of its counting, where it counts, else its own.
+    """
+
+    position: int
+    kind: str
+    about: str
+    key: str
+    counts: bool
+    value: Fraction | None
+    since: Instant
+    until: Instant
+    code: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureCount:
+    """A measure with every fact that it looks at."""
+
+    measure: str
+    value: Fraction
+    unit: str
+    rows: tuple[Considered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementCount:
+    """One requirement of one way to a tier, with what counts for it; `tier` is empty where a measure or number alone was asked for."""
+
+    award: str
+    tier: str
+    option: str
+    requirement: str
+    value: Fraction | None
+    threshold: Fraction | None
+    met: bool | None
+    overridden: bool
+    measures: tuple[MeasureCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSeen:
     at: Instant
     performance: str | None

@@ -62,10 +62,10 @@ def _state(present: Present, at: Instant) -> str:
 
 def _reversed(life: Life, reading: Reading, measure: str | None, at: Instant) -> list[Lot]:
     """What was reversed, priced as it stood: it counts no more, and is still shown."""
-    gone = _reversed_events(life.events)
+    gone = reversed_positions(life.events)
     if not gone:
         return []
-    whole = Reading(reading.book, _with_reversed(life.events), reading.now)
+    whole = Reading(reading.book, with_reversed(life.events), reading.now)
     return [
         _lot(whole, each, present, REVERSED)
         for each in _chosen(reading.book, measure)
@@ -74,13 +74,13 @@ def _reversed(life: Life, reading: Reading, measure: str | None, at: Instant) ->
     ]
 
 
-def _reversed_events(events: Iterable[Sealed]) -> set[int]:
+def reversed_positions(events: Iterable[Sealed]) -> set[int]:
     known = list(events)
     standing = {sealed.position for sealed in without_reversed(known)}
     return {s.position for s in known if s.position not in standing and s.event.kind != "event.reversed.v1"}
 
 
-def _with_reversed(events: Iterable[Sealed]) -> Facts:
+def with_reversed(events: Iterable[Sealed]) -> Facts:
     return fold([sealed for sealed in events if sealed.event.kind != "event.reversed.v1"])
 
 
@@ -244,7 +244,7 @@ def months(life: Life, as_of: Instant, *, back: int = 6, ahead: int = 3) -> list
 
 def history(life: Life, *, since: Instant = BEGINNING, until: Instant = FOREVER) -> list[HistoryRow]:
     """Every event in order of effective time and position, with the standing just before and at its instant."""
-    gone = _reversed_events(life.events)
+    gone = reversed_positions(life.events)
     rows = []
     for sealed in sorted(life.events, key=lambda s: (s.event.effective_at, s.position)):
         if since <= sealed.event.effective_at < until:

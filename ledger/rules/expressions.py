@@ -64,6 +64,12 @@ class Expression:
         """`left >= right` as its parts, for progress and for what is missing; None for any other shape."""
         return _comparison(self)
 
+    def conditions(self) -> list[Expression]:
+        """The conditions of `a and b and c`, one by one; itself, where it is one."""
+        if isinstance(self.tree, ast.BoolOp) and isinstance(self.tree.op, ast.And):
+            return [each for part in self.tree.values for each in _part(part, self.source).conditions()]
+        return [self]
+
     def literal(self, node: ast.Constant) -> Fraction:
         """A number of this expression exactly as it is written."""
         number = _constant(node, self.source)

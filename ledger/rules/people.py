@@ -68,7 +68,7 @@ class Teams(ast.NodeTransformer):
         if not isinstance(node.func, ast.Name) or node.func.id != "team":
             self.generic_visit(node)
             return node
-        group, roles = self._roles(node)
+        group, roles = _roles(node)
         tests: list[ast.expr] = []
         for size in range(1, len(roles) + 1):
             for chosen in combinations(roles, size):
@@ -77,19 +77,24 @@ class Teams(ast.NodeTransformer):
                 tests.append(ast.Compare(counted, [ast.GtE()], [ast.Constant(sum(n for n, _ in chosen))]))
         return ast.copy_location(ast.BoolOp(ast.And(), tests) if len(tests) > 1 else tests[0], node)
 
-    def _roles(self, node: ast.Call) -> tuple[str, list[tuple[int, str]]]:
-        match node.args:
-            case [ast.Name(id=group), *pairs] if len(pairs) % 2 == 0 and 2 <= len(pairs) <= 2 * ROLES_MAX:
-                roles = []
-                for number, role in zip(pairs[::2], pairs[1::2], strict=True):
-                    match number, role:
-                        case ast.Constant(value=int() as n), ast.Name(id=name) if n > 0:
-                            roles.append((n, name))
-                if len(roles) * 2 == len(pairs) and len({role for _, role in roles}) == len(roles):
-                    return group, roles
-        raise ExpressionError(
-            f"{ast.unparse(node)!r} is no team", hint="e.g. team(people, 1, sell, 2, pre): up to four different predicates"
-        )
+
+def _roles(node: ast.Call) -> tuple[str, list[tuple[int, str]]]:
+    match node.args:
+        case [ast.Name(id=group), *pairs] if len(pairs) % 2 == 0 and 2 <= len(pairs) <= 2 * ROLES_MAX:
+            roles = []
+            for number, role in zip(pairs[::2], pairs[1::2], strict=True):
+                match number, role:
+                    case ast.Constant(value=int() as n), ast.Name(id=name) if n > 0:
+                        roles.append((n, name))
+            if len(roles) * 2 == len(pairs) and len({role for _, role in roles}) == len(roles):
+                return group, roles
+    raise ExpressionError(f"{ast.unparse(node)!r} is no team", hint="e.g. team(people, 1, sell, 2, pre): up to four different predicates")
+
+
+def teams(text: str) -> list[tuple[str, list[tuple[int, str]]]]:
+    """The teams that a requirement asks for: of which group, how many members of which predicate."""
+    calls = [node for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Call)]
+    return [_roles(node) for node in calls if isinstance(node.func, ast.Name) and node.func.id == "team"]
 
 
 class Held:

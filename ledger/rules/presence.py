@@ -146,6 +146,13 @@ class Reading:
         found: list[Stay] = self._shared("stays", self.compiled.signature(presence), lambda: self._find_stays(presence))
         return found
 
+    def stays_alone(self, presence: Presence) -> list[Stay]:
+        """The stays of a presence that no rulebook holds, so that nothing is kept under its name."""
+        return self._find_stays(presence)
+
+    def open_for(self, gate: Gate, fact: Fact) -> list[Interval]:
+        return self._open(gate, fact)
+
     def _find_stays(self, presence: Presence) -> list[Stay]:
         stays = self._lives(presence, self._those(self._facts(presence), presence.of, presence.where))
         if presence.until:

@@ -95,6 +95,11 @@ def _options(book: Book, tier: str | None) -> list[Tier]:
     return book.options(tier) if tier is not None and any(each.name == tier for each in book.tiers) else []
 
 
+def ways(book: Book, performance: str | None, goal: str | None = None) -> list[Tier]:
+    """Every way to the tier that is asked for, else to the next one, else to the one that is met."""
+    return _options(book, _goal(book, goal) or _next(book, performance) or performance)
+
+
 def _bare(life: Life, at: Instant) -> Bare:
     return Bare(life.tier(at), life.credited_tier(at), life.values(at))
 
