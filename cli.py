@@ -640,6 +640,51 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
 
 @main.command()
 @click.argument("partner")
+@asked
+def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER holds and held, award by award; what it bought, and the days that come. CSV has the first of these."""
+    on, found = questions.membership(partner, moment)
+    if form in ("json", "jsonl"):
+        out.emit({"basis": on, "membership": found}, form)
+        return
+    lines = [(s.award, s.level, s.status, out.when(s.start), out.when(s.end)) for s in found.stretches]
+    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title="held")
+    if form == "table":
+        bought = [(out.when(p.at), p.level, p.offer, p.effect, out.when(p.since), p.position) for p in found.purchases]
+        out.line()
+        out.table(("bought", "level", "offer", "effect", "since", "position"), bought, "purchases")
+        out.line()
+        out.table(("day", "what"), [(out.when(day.at), day.what) for day in found.coming], "coming")
+        for level, brings in found.benefits.items():
+            out.line(f"{level} brings {'; '.join(brings)}")
+
+
+@main.command()
+@click.argument("partner")
+@click.option("--months", default=12, show_default=True, type=click.IntRange(1, 120), help="So many, the last one that of the moment.")
+@asked
+def performance(partner: str, months: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER performed, month by month: each metric of each way to a tier, with what the tiers ask."""
+    _, found = questions.performance(partner, moment, months)
+    levels = list(dict.fromkeys(level for row in reversed(found) for level in reversed(row.thresholds)))
+    lines = [
+        (m.award, m.option, m.month, m.metric, m.contribution, m.twelve_months, m.anniversary_year, *[m.thresholds.get(n) for n in levels])
+        for m in found
+    ]  # fmt: skip
+    columns = (
+        "CompetencyName",
+        "AttainmentOption",
+        "Month",
+        "MetricName",
+        "MetricMonthlyContribution",
+        "TTMAggregate",
+        "AnniversaryYearAggregate",
+    )
+    out.rows((*columns, *[f"{level}Threshold" for level in levels]), lines, form)
+
+
+@main.command()
+@click.argument("partner")
 @click.option("--from", "since", help="Begin here; default the partner's first event.")
 @click.option("--until", help="End here; default when nothing changes any more.")
 @asked

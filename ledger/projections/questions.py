@@ -15,6 +15,7 @@ from typing import Protocol
 from ledger.errors import MomentError, NotFound, Parked, RulebookError
 from ledger.events.envelope import Event, Sealed
 from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
+from ledger.projections import competencies
 from ledger.projections.achievements import ranking
 from ledger.projections.store import Store, programmes_of
 from ledger.rules import breakdown, counted, risk, standing
@@ -207,6 +208,18 @@ class Questions:
         for each in [life.of(award) for award in life.awards(at)] or [life]:
             found += counted.counted_for(each, at, standing.ways(each.book(at), each.tier(at), goal))
         return on, found or [counted.counted(life, at, name) for name in book.measures]
+
+    def membership(self, partner: str, moment: Moment) -> tuple[Basis, competencies.MembershipView]:
+        """What is and was held, what was bought, and the days that come."""
+        life, on = self._asked(partner, moment)
+        return on, competencies.membership(life, on.as_of)
+
+    def performance(
+        self, partner: str, moment: Moment, months: int = competencies.MONTHS
+    ) -> tuple[Basis, list[competencies.MonthOfMetric]]:
+        """Each metric of each option, month by month."""
+        life, on = self._asked(partner, moment)
+        return on, competencies.performance(life, on.as_of, months)
 
     def timeline(self, partner: str, moment: Moment, *, since: Instant | None = None, until: Instant | None = None) -> list[Interval]:
         """The past up to `as_of` as it was, then what can be foreseen from there."""

@@ -251,6 +251,9 @@ class Book:
     """Where each key of the top stands in the text."""
 
     label: str = ""
+    benefits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a level brings, in words that are shown and decide nothing."""
+
     ranks: dict[str, int] = field(default_factory=dict)
     awards: dict[str, Book] = field(default_factory=dict)
     """This rulebook with the tiers of one award; none where it has but one ladder of tiers."""
@@ -315,7 +318,7 @@ def load(text: str | bytes, *, name: str = "rulebook") -> Book:
 def _book(root: Node, text: str, problems: Problems) -> Book | None:
     known = (
         "book", "programme", "effective", "language", "zone", "label", "sources", "derive", "tables", "lists", "measures",
-        "numbers", "show", "tiers", "levels", "awards", "status", "overrides",
+        "numbers", "show", "tiers", "levels", "awards", "status", "overrides", "benefits",
     )  # fmt: skip
     root.allow(*known)
     for required in ("book", "programme", "effective", "language", "measures", "status"):
@@ -354,6 +357,7 @@ def _book(root: Node, text: str, problems: Problems) -> Book | None:
         shown=tuple(node.scalar() for node in root.list("show")),
         lines={key: node.line for key, node in root.entries()},
         label=root.text("label"),
+        benefits={key: _names(node) for key, node in root.items("benefits")},
         ranks={level: rank for rank, level in enumerate(levels, start=1)},
         among=frozenset(name for name, _ in root.items("awards")),
     )

@@ -28,7 +28,7 @@ def lint(text: str | bytes, name: str = "rulebook") -> list[Problem]:
     endless = [*_cycles(book), *_derived_cycles(book)] or list(_unfolded(book))
     if endless:  # nothing else can be said of what has no end
         return endless
-    parts = (_measures, _tables, _derived, _numbers, _tiers, _status, _sources, _unused)
+    parts = (_measures, _tables, _derived, _numbers, _tiers, _status, _benefits, _sources, _unused)
     found = [problem for part in parts for problem in part(book)]
     return sorted(dict.fromkeys(found), key=lambda problem: problem.line)
 
@@ -445,6 +445,12 @@ def _moved(policy: Membership, book: Book, line: int) -> Iterator[Problem]:
         for name in more:
             if name not in book.measures and name not in book.numbers:
                 yield _error(line, "unknown_name", f"moved: {name!r} is no measure or number")
+
+
+def _benefits(book: Book) -> Iterator[Problem]:
+    for level in book.benefits:
+        if level not in book.ranks:
+            yield _error(book.lines["benefits"], "unknown_tier", f"benefits: {level!r} is no tier", f"known: {', '.join(book.ranks)}")
 
 
 def _sources(book: Book) -> Iterator[Problem]:
