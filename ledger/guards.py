@@ -170,29 +170,34 @@ class Associations(NamedTuple):
 
 
 def association(event: Event, past: Past, limits: Associations) -> Refusal | None:
-    """A link to another partner; `past` is that of the person. A refusal names the first instant at which it would be taken."""
+    """A new link; `past` is that of the person. A refusal names the first instant at which it would be taken."""
     at = event.effective_at
-    if at < limits.since:
+    begun, partner = _associations(past, at)
+    if at < limits.since or not begun or partner == event.subject:
         return None
-    links = [link for link in past.events if link.kind == "person.linked.v1" and link.effective_at <= at]
-    links.sort(key=lambda link: link.effective_at)
-    if not links or links[-1].subject == event.subject:
+    rested = plus(begun[-1], limits.rest)
+    free = plus(begun[-limits.at_most], limits.within) if len(begun) >= limits.at_most else rested
+    possible = max(rested, free)
+    if at >= possible:
         return None
-    begun = links[-1].effective_at
-    if at < plus(begun, limits.rest):
-        return _wait(
-            event, "association_too_soon", f"{event.data.person} was linked on {text(begun)}, and a link rests for {limits.rest}",
-            plus(begun, limits.rest),
-        )  # fmt: skip
-    recent = [link.effective_at for link in links if plus(link.effective_at, limits.within) > at]
-    if len(recent) < limits.at_most:
-        return None
-    said = f"{event.data.person} was linked {len(recent)} times within {limits.within}"
-    return _wait(event, "associations_used_up", said, plus(recent[-limits.at_most], limits.within))
+    if at < free and len(begun) >= limits.at_most:
+        said = f"{event.data.person} was linked {limits.at_most} times within {limits.within}"
+        return Refusal("associations_used_up", said, f"possible from {text(possible)}", "time")
+    said = f"{event.data.person} was linked on {text(begun[-1])}, and a link rests for {limits.rest}"
+    return Refusal("association_too_soon", said, f"possible from {text(possible)}", "time")
 
 
-def _wait(event: Event, code: str, said: str, until: Instant) -> Refusal:
-    return Refusal(code, said, f"possible from {text(until)}", "time")
+def _associations(past: Past, at: Instant) -> tuple[list[Instant], str | None]:
+    """When each association began up to an instant, and the partner of the last if it stands: the same link said again begins none."""
+    begun: list[Instant] = []
+    partner: str | None = None
+    for event in sorted([each for each in past.events if each.effective_at <= at], key=lambda each: each.effective_at):
+        if event.kind != "person.linked.v1":
+            partner = None if event.subject in (None, partner) else partner
+        elif event.subject != partner:
+            begun.append(event.effective_at)
+            partner = event.subject
+    return begun, partner
 
 
 def granting(event: Event, past: Past) -> Refusal | None:

@@ -251,5 +251,25 @@ class TestAssociations:
         for at, partner in (("2020-12-01", "A"), ("2020-12-02", "B"), ("2020-12-03", "A"), ("2020-12-04", "B"), ("2021-01-02", "B")):
             assert self.link(log, at, partner) == "taken"
 
+    def test_the_date_that_is_named_is_one_at_which_it_is_taken(self, log: Log) -> None:
+        """Both limits hold at once: the later one decides."""
+        taken = [("2021-02-01", "A"), ("2021-12-20", "B"), ("2022-01-25", "A")]
+        assert [self.link(log, *each) for each in taken] == ["taken"] * 3
+        assert self.link(log, "2022-01-31", "B") == "associations_used_up possible from 2022-02-24T00:00:00Z"
+        assert self.link(log, "2022-02-01", "B") == "association_too_soon possible from 2022-02-24T00:00:00Z"
+        assert self.link(log, "2022-02-24", "B") == "taken"
+
+    def test_the_same_link_said_again_uses_nothing_up(self, log: Log) -> None:
+        again = [("2021-02-01", "A"), ("2021-02-02", "A"), ("2021-04-01", "A"), ("2021-05-01", "B"), ("2021-05-02", "B"), ("2021-06-01", "A")]
+        assert [self.link(log, *each) for each in again] == ["taken"] * 6
+        assert self.link(log, "2021-08-01", "B").startswith("associations_used_up possible from 2022-02-01")
+
+    def test_who_unlinks_and_links_again_begins_another(self, log: Log) -> None:
+        assert self.link(log, "2021-02-01", "A") == "taken"
+        gone = event("person.unlinked.v1", subject="A", effective_at="2021-02-10", id="gone", source="hr", person="H-1")
+        Intake(log, lambda: parse("2022-07-01"), self.LIMITS).record([gone])
+        assert self.link(log, "2021-02-20", "A") == "association_too_soon possible from 2021-03-03T00:00:00Z"
+        assert self.link(log, "2021-03-03", "A") == "taken"
+
     def test_a_migration_is_as_it_was(self, log: Log) -> None:
         assert [self.link(log, at, partner, migrate=True) for at, partner in (("2021-03-01", "A"), ("2021-03-02", "B"))] == ["taken"] * 2

@@ -268,6 +268,34 @@ class TestMembership:
             "Silver",
         ]
 
+    @pytest.mark.parametrize(
+        ("granted", "ends"),
+        [("2018-11-30", "2019-02-28"), ("2019-11-30", "2020-02-29"), ("2020-02-29", "2020-05-29"), ("2019-08-31", "2019-11-30")],
+    )
+    def test_three_months_are_calendar_months_clipped_to_the_months_end(self, granted: str, ends: str) -> None:
+        assert day_text(plus(parse(granted), Span(months=3))) == ends
+        written = (
+            TWO
+            + f"2018-09-01 membership.purchased level=Gold\n2018-09-02 person.unlinked person=A\n{granted} override.granted override=O-1 tier=Gold until={ends} reason=exam author=admin"
+        )
+        over = life(COMPETENCIES, written)
+        first, after = parse(granted), parse(ends)
+        assert [over.tier(at) for at in (first - 1, first, after - 1, after)] == ["Silver", "Gold", "Gold", "Silver"]
+
+    def test_several_overrides_are_a_union_whatever_their_order(self) -> None:
+        written = PEOPLE + "2018-01-01 certification.earned person=A code=D1\n"
+        spans = [("2019-01-31", "2019-04-30"), ("2019-03-01", "2019-06-01"), ("2019-07-01", "2019-10-01")]
+        lines = [
+            f"{since} override.granted override=O-{since} tier=Gold until={until} reason=exam author=admin" for since, until in spans
+        ]
+        days = ("2019-01-30", "2019-01-31", "2019-04-30", "2019-05-31", "2019-06-01", "2019-07-01", "2019-10-01")
+        expected = ["Silver", "Gold", "Gold", "Gold", "Silver", "Gold", "Silver"]
+        for order in (lines, lines[::-1]):
+            over = life(COMPETENCIES, written + "\n".join(order))
+            assert [over.tier(parse(day)) for day in days] == expected
+        revoked = life(COMPETENCIES, written + "\n".join(lines) + "\n2019-05-01 override.revoked override=O-2019-03-01 reason=error author=admin")
+        assert [revoked.tier(parse(day)) for day in ("2019-04-30", "2019-05-01")] == ["Gold", "Silver"]
+
     def test_m_move_at_risk_from_the_move_and_silver_until_the_anniversary(self) -> None:
         """M-MOVE: exactly the people required; one associates with another partner on 10 May."""
         moved = life(
