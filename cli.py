@@ -459,8 +459,8 @@ def _show_awards(awards: Sequence[AwardStanding]) -> None:
     """Those that have come somewhere; the rest is counted."""
     begun = [award for award in awards if award.status != "none"]
     lines = [
-        (a.award, a.group, a.status, a.credited or "none", a.performance or "none", a.option, out.when(a.credited_since),
-         out.when(a.anniversary))
+        (a.award, a.group, f"{a.status}, at risk" if a.at_risk else a.status, a.credited or "none", a.performance or "none", a.option,
+         out.when(a.credited_since), out.when(a.anniversary))
         for a in begun
     ]  # fmt: skip
     if lines:
@@ -600,9 +600,15 @@ def counted(
         out.rows(("award", "option", "tier", "requirement", "measure", *CONSIDERED), lines, form)
         return
     out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, by {on.book}")
-    told = set[MeasureCount]()
+    told, awards = set[MeasureCount](), dict.fromkeys(each.award for each in found)
+    begun = {each.award for each in found if len(awards) == 1 or any(row.counts for measure in each.measures for row in measure.rows)}
     for each in found:
-        _show_counted(ledger, each, told)
+        if each.award in begun:
+            _show_counted(ledger, each, told)
+    if len(begun) < len(awards):
+        out.line()
+        others = out.many(len(awards) - len(begun), "other award" if begun else "award")
+        out.line(f"{others}: nothing counts for what is asked; --award NAME shows one in full, -o json has all")
 
 
 CONSIDERED = ("counts", "who", "what", "value", "from", "until", "because", "position")

@@ -133,6 +133,8 @@ class AwardStanding:
     status: str
     anniversary: Instant | None
     option: str
+    at_risk: bool | None = None
+    """Of what is held; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

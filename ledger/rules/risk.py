@@ -135,6 +135,10 @@ def risk(life: Life, as_of: Instant) -> Risk | None:
     return Risk(Witness.of(life).since(as_of), now[1], now[2], now[0])
 
 
+def is_at_risk(life: Life, at: Instant) -> bool:
+    return _endangered(life, at) is not None
+
+
 def _endangered(life: Life, at: Instant) -> tuple[Cause | None, Instant | None, str] | None:
     """The cause at one instant, with the test that is coming."""
     ahead = life.ahead(at)

@@ -24,7 +24,7 @@ from ledger.rules.book import Book, Tier
 from ledger.rules.facts import Fact
 from ledger.rules.life import Life
 from ledger.rules.reasons import Reason
-from ledger.rules.risk import loss, missing, nearest, risk, sides
+from ledger.rules.risk import is_at_risk, loss, missing, nearest, risk, sides
 from ledger.rules.sweep import StateScope
 
 
@@ -58,12 +58,12 @@ def standing(life: Life, on: Basis, *, goal: str | None = None, ahead: bool = Tr
         without_overrides=_bare(life.without_overrides, at),
         assumed=_assumed(book),
         options=tuple(_way(scope, book, tier) for tier in _options(book, _goal(book, goal) or _next(book, performance))),
-        award=_award(life, at) if life.award else None,
-        awards=tuple(_award(life.of(name), at) for name in life.awards(at)),
+        award=_award(life, at, ahead=ahead) if life.award else None,
+        awards=tuple(_award(life.of(name), at, ahead=ahead) for name in life.awards(at)),
     )
 
 
-def _award(life: Life, at: Instant) -> AwardStanding:
+def _award(life: Life, at: Instant, *, ahead: bool) -> AwardStanding:
     book, step, performance = life.book(at), life.credited(at), life.tier(at)
     credited = step.tier if step else None
     walked = life.walked(life.settled_at)
@@ -71,7 +71,8 @@ def _award(life: Life, at: Instant) -> AwardStanding:
     level = credited if credited is not None else performance
     option = nearest(life.scope(at), book, level).option if level is not None and _options(book, level) else ""
     since, anniversary = (step.at, coming) if step and credited else (None, None)
-    return AwardStanding(life.award, book.group, performance, credited, since, _status(life, at, coming), anniversary, option)
+    at_risk = is_at_risk(life, at) if ahead and credited else None
+    return AwardStanding(life.award, book.group, performance, credited, since, _status(life, at, coming), anniversary, option, at_risk)
 
 
 def _status(life: Life, at: Instant, anniversary: Instant | None) -> str:

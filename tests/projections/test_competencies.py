@@ -15,6 +15,7 @@ from ledger.instants import day_text, parse
 from ledger.projections.competencies import membership, performance
 from ledger.rules.library import Library
 from ledger.rules.life import Life, in_force
+from ledger.rules.standing import basis, standing
 from tests.rules.written import history, life
 
 RULES = """
@@ -182,6 +183,19 @@ def test_reminders_stand_in_the_timeline_past_and_foreseen(path: Path) -> None:
         ("2019-09-24", "reminder after the anniversary", True),
     ]  # fmt: skip
     assert "reminder before the anniversary 2019-08-17" in points(path, "timeline", "P-1", "--as-of", "2019-08-20").stdout
+
+
+def test_a_held_award_says_in_the_list_that_it_is_at_risk(path: Path) -> None:
+    def listed(at: str) -> dict[str, bool | None]:
+        awards = json.loads(points(path, "standing", "P-1", "--as-of", at, "-o", "json").stdout)["awards"]
+        return {award["award"]: award["at_risk"] for award in awards if award["status"] != "none"}
+
+    assert listed("2018-08-01") == {"datacenter": None}
+    assert listed("2018-09-01") == {"datacenter": False}
+    left = SHIPPED + "2019-11-01 person.unlinked person=B"
+    asked = Life(history(left), in_force([book for book in Library().books() if book.programme == "microsoft-competencies"]))
+    on = basis(asked, "P-1", parse("2019-12-01"), 9)
+    assert {award.award: award.at_risk for award in standing(asked, on).awards if award.credited} == {"datacenter": True}
 
 
 def test_what_counts_on_the_command_line(path: Path) -> None:
