@@ -582,9 +582,9 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
 def counted(
     partner: str, name: str | None, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str
 ) -> None:  # fmt: skip
-    """What counts for PARTNER, what does not, and why not: each person, certificate, client and sale.
+    """What counts for PARTNER, what does not, and why not.
 
-    For one measure or NUMBER, else for each requirement of the ways to the next tier.
+    Each person, certificate, client and sale: for one measure or NUMBER, else for each requirement of the ways to the next tier.
     """
     on, found = questions.counted(partner, moment, name=name, goal=goal)
     if form in ("json", "jsonl"):
@@ -648,7 +648,10 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
 @click.argument("partner")
 @asked
 def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What PARTNER holds and held, award by award; what it bought, and the days that come. CSV has the first of these."""
+    """What PARTNER holds, held and bought, award by award.
+
+    With the days that come, and what each level brings. CSV has what is and was held.
+    """
     on, found = questions.membership(partner, moment)
     if form in ("json", "jsonl"):
         out.emit({"basis": on, "membership": found}, form)
@@ -670,7 +673,7 @@ def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledge
 @click.option("--months", default=12, show_default=True, type=click.IntRange(1, 120), help="So many, the last one that of the moment.")
 @asked
 def performance(partner: str, months: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What PARTNER performed, month by month: each metric of each way to a tier, with what the tiers ask."""
+    """What PARTNER performed, month by month, and what the tiers ask."""
     _, found = questions.performance(partner, moment, months)
     levels = list(dict.fromkeys(level for row in reversed(found) for level in reversed(row.thresholds)))
     lines = [
