@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +11,9 @@ from ledger.events.envelope import Sealed
 from ledger.instants import FOREVER, Instant, parse
 from tests.oracle.language import Unread
 
-NUMBERS = frozenset("amount mrr servicing_partners points value year assigned sold active reassigned seats apps".split())
+NUMBERS = frozenset(
+    ["amount", "mrr", "servicing_partners", "points", "value", "year", "assigned", "sold", "active", "reassigned", "seats", "apps"]
+)
 PARTNER, CLIENT = ("country", "market", "segment"), ("client", "country", "segment", "association")
 
 
@@ -92,7 +93,7 @@ class Records:
                     record.ended(each.event.effective_at)
                 continue
             stated = getattr(each.event.data, until) if until else None
-            planned = FOREVER if stated is None else parse(stated)
+            planned = _end(stated)
             if any(record.end >= planned for record in now):
                 continue
             for record in now:
@@ -106,19 +107,18 @@ class Records:
         found: list[Record] = []
         for each in self.events:
             event = each.event
-            key = tuple(getattr(event.data, name, None) for name in by)
-            before = last.get(key)
-            if before is not None and (event.kind in kinds or closes(event)):
+            if event.kind not in kinds and not closes(event):
+                continue
+            key = tuple(getattr(event.data, name) for name in by)
+            before = last.pop(key, None)
+            if before is not None:
                 before.ended(event.effective_at)
             if event.kind in kinds:
                 record = last[key] = _record(each)
                 if parts:
-                    inherited = before.fields if before is not None and before.end == event.effective_at and not closed(before) else {}
                     stated = {name: getattr(event.data, name, None) for name in parts}
-                    record.fields = {name: inherited.get(name) if stated[name] is None else stated[name] for name in parts}
+                    record.fields = {**dict.fromkeys(parts), **(before.fields if before is not None else {}), **_said(stated)}
                 found.append(record)
-            elif before is not None and closes(event) and before.end <= event.effective_at:
-                del last[key]
         return found
 
     # -- the kinds ------------------------------------------------------------------------------------------------------
@@ -176,8 +176,7 @@ class Records:
         return found
 
     def _adjusted(self) -> list[Record]:
-        return [_record(each, planned=parse(each.event.data.until or "9999-12-31")) if each.event.data.until else _record(each)
-                for each in self._those("points.adjusted.v1")]  # fmt: skip
+        return [_record(each, _end(each.event.data.until)) for each in self._those("points.adjusted.v1")]
 
     def _activity(self) -> list[Record]:
         """The state of each activity. A new claim of what is confirmed, and its refusal, leave it confirmed."""
@@ -251,8 +250,12 @@ def _service_ends(event: Any) -> bool:
     return bool(event.kind == "client.released.v1" and event.data.person is None)
 
 
-def closed(record: Record) -> bool:
-    return False
+def _said(stated: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _end(stated: str | None) -> Instant:
+    return FOREVER if stated is None else parse(stated)
 
 
 def _record(sealed: Sealed, planned: Instant = FOREVER) -> Record:
