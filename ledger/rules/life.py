@@ -99,8 +99,16 @@ class Life:
 
     def performance(self, at: Instant) -> Performance:
         """The performance by the rulebook in force at an instant."""
-        starts = [performance.since for performance in self.performances]
-        return self.performances[max(0, bisect_right(starts, at) - 1)]
+        i = bisect_right([performance.since for performance in self.performances], at) - 1
+        return self.performances[i] if i >= 0 else self._before(at)
+
+    def _before(self, at: Instant) -> Performance:
+        """By a rulebook that ended before the partner's first fact."""
+        force = next(force for force in self.force if at < force.until)
+        known: Performance | None = self.found.get(f"before {force.book.name}")
+        if known is None:
+            known = self.found[f"before {force.book.name}"] = sweep(Reading(force.book, self.facts, self.now), force.since, force.until)
+        return known
 
     def scope(self, at: Instant) -> StateScope:
         self.check(at)
@@ -138,9 +146,7 @@ class Life:
         for performance in self.performances:
             instants = performance.instants
             found.update(instants[bisect_left(instants, since) : bisect_left(instants, until)])
-            if since <= performance.since < until and performance.since > BEGINNING:
-                found.add(performance.since)
-        return sorted(found)
+        return sorted(found | self._borders(since, until))
 
     def of(self, award: str) -> Life:
         """The same life, judged by one award of its rulebooks."""
@@ -175,9 +181,12 @@ class Life:
         found = {step.at for step in self.walked(until).steps if since <= step.at < until}
         for performance in self.performances:
             found.update(performance.turns(since, until))
-            if max(since, BEGINNING + 1) <= performance.since < until:
-                found.add(performance.since)
-        return sorted(found)
+        return sorted(found | self._borders(since, until))
+
+    def _borders(self, since: Instant, until: Instant) -> set[Instant]:
+        """Where a rulebook comes into force, or a forecast is taken on."""
+        begun = {each.since for each in (*self.force, *self.performances)}
+        return {at for at in begun if max(since, BEGINNING + 1) <= at < until}
 
     def foresee(self, at: Instant) -> Life:
         """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds.
