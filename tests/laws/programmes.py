@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from ledger.events.envelope import Sealed
 from ledger.instants import DAY, SECOND, Instant, day_text, parse
 from tests.laws import histories as hubspot
 from tests.laws.histories import Step, seal
+from tests.oracle.language import programme
 
 Strategy = st.SearchStrategy
 _LAGS = (0, 0, 0, 0, 0, 0, 3 * DAY, 40 * DAY, 400 * DAY, -20 * DAY, -200 * DAY)
@@ -50,7 +53,7 @@ class Era:
 
 
 def _history(draw: st.DrawFn, steps: Strategy[Step], before: list[Step], steps_max: int) -> list[Sealed]:
-    found = draw(st.lists(steps, min_size=1, max_size=steps_max))
+    found = draw(st.lists(steps, min_size=3, max_size=steps_max))
     picks = draw(st.lists(st.integers(0, 50), min_size=len(found), max_size=len(found)))
     found = [Step(step.kind, step.at, step.lag, step.data, of=pick) for step, pick in zip(found, picks, strict=True)]
     return seal([*before, *found])
@@ -128,11 +131,23 @@ def _licences(era: Era) -> Strategy[Step]:
 
 # -- Microsoft competencies -----------------------------------------------------------------------------------------------
 
-AWARDS = ("cloud-crm", "application-development", "cloud-platform", "cloud-business-applications", "erp", "devops")
-_CODES = (
-    "CRM-S1", "CRM-T1", "CRM-F1", "CRM-S1", "CRM-T1", "CRM-F1", "AD-1", "AD-2", "AD-C1", "AZ-1", "DO-1", "DO-2", "DO-3", "CBA-T1", "CBA-T2",
-    "CBA-F1", "CE-F1", "CE-D1", "SB-F1", "ERP-1", "DA-11", "DA-12", "DA-A1",
-)  # fmt: skip
+
+
+def _codes(name: str) -> dict[str, list[str]]:
+    """The codes that a programme's rulebooks list, by what they have in common before the hyphen."""
+    found: dict[str, list[str]] = {}
+    for code in sorted({code for rules in programme(name) for codes in rules.spec.get("lists", {}).values() for code in codes}):
+        found.setdefault(code.partition("-")[0], []).append(code)
+    return found
+
+
+def _asked(name: str) -> list[tuple[str, str, str | None]]:
+    """The metrics that a programme's rulebooks ask for, by metric, area and service."""
+    wheres = [spec.get("where", "") for rules in programme(name) for spec in rules.presences()]
+    found = {tuple(dict(re.findall(r"(metric|area|service) == '([^']*)'", where)).get(name) for name in ("metric", "area", "service")) for where in wheres}
+    return sorted({(metric, area, service) for metric, area, service in found if metric and area}, key=str)
+
+
 _TURNS = [0, 1, 9, 10, 30, 31, 59, 120, 334, 364, 365, 366, 367, 380, 394, 395, 396, 397, 425, 730, 731, 732, 760, 761, 762, 763, 764]
 _COMPETENCIES = (
     Era("2017-05-01", _TURNS, "2017-06-05", "2017-06-06", "2017-07-17", "2017-07-18", "2017-09-15", "2017-12-14", "2017-12-15"),
@@ -141,43 +156,28 @@ _COMPETENCIES = (
 )
 
 
-def _metrics(era: Era) -> list[Strategy[Step]]:
-    """Amounts on both sides of the bars of both markets."""
-    client = st.sampled_from((None, "C-1", "C-2"))
-    areas: list[tuple[str, str, str | None, tuple[str, ...]]] = [
-        ("revenue", "cloud-crm", None, ("50000", "100000", "300000", "-50000")),
-        ("revenue", "erp", None, ("75000", "175000")),
-        ("revenue", "cloud-business-applications", "customer-engagement", ("50000", "100000", "150000", "300000", "-20000")),
-        ("revenue", "cloud-business-applications", "operations", ("100000", "300000")),
-        ("cloud_revenue", "cloud-business-applications", "operations", ("12000", "25000", "75000")),
-        ("revenue", "small-and-midmarket-cloud-solutions", "smb", ("15000", "30000")),
-        ("customer_adds", "cloud-business-applications", "customer-engagement", ("1", "1", "-1", "10")),
-        ("customer_adds", "small-and-midmarket-cloud-solutions", "smb", ("1", "8", "-1")),
-        ("active_users", "cloud-business-applications", "customer-engagement", ("149", "150", "250", "320", "1000")),
-        ("active_users", "small-and-midmarket-cloud-solutions", "smb", ("4", "5", "50", "70")),
-        ("active_users", "cloud-business-applications", "finance-and-operations", ("50", "100", "130")),
-        ("consultant_base", "cloud-business-applications", "customer-engagement", ("1", "5", "15")),
-        ("relief", "cloud-business-applications", None, ("15",)),
-        ("consumption", "cloud-platform", None, ("10000", "15000", "100000")),
-        ("entitlements", "cloud-productivity", None, ("1000", "2000")),
-        ("new_customers", "small-and-midmarket-cloud-solutions", None, ("4", "25")),
-    ]
-    return [
-        era.step("metric.measured.v1", metric=metric, area=area, service=service, value=st.sampled_from(values), client=client)
-        for metric, area, service, values in areas
-    ]
+_BARS = ("1", "-1", "5", "15", "50", "120", "250", "320", "1000", "2000", "4000", "15000", "30000", "75000", "100000", "150000", "300000", "-20000")
+
+
+def _metrics(era: Era, name: str) -> Strategy[Step]:
+    """Amounts on both sides of the bars."""
+    areas = [{"metric": metric, "area": area, "service": service} for metric, area, service in _asked(name)]
+    values, clients = st.sampled_from(_BARS), st.sampled_from((None, "C-1", "C-2", "C-3"))
+    data = st.builds(lambda area, value, client: {**area, "value": value, "client": client}, st.sampled_from(areas), values, clients)
+    return st.builds(Step, st.just("metric.measured.v1"), era.when, st.sampled_from(_LAGS), data)
 
 
 def _competencies(era: Era) -> Strategy[Step]:
     client, market = st.sampled_from(("C-1", "C-2")), st.sampled_from(("developed", "developing"))
     level = st.sampled_from(("Silver", "Gold"))
     offer = st.sampled_from((None, None, "cloud-crm", "application-development", "action-pack"))
+    codes = tuple(code for codes in _codes("microsoft-competencies").values() for code in codes)
+    people, metric = st.one_of(_people(era, "ABCD", codes)), _metrics(era, "microsoft-competencies")
     members = st.one_of(
         era.step("membership.purchased.v1", level=level, offer=offer), era.step("membership.renewed.v1", level=st.one_of(st.none(), level))
     )
     return st.one_of(
-        members, members, st.one_of(_metrics(era)), st.one_of(_metrics(era)), st.one_of(_people(era, "ABCDE", _CODES)),
-        st.one_of(_people(era, "ABCDE", _CODES)),
+        members, members, metric, metric, people, people,
         st.one_of(
             era.step("partner.changed.v1", market=market), era.step("client.assigned.v1", client=client, segment=st.one_of(st.none(), market)),
             era.step("client.changed.v1", client=client, segment=market), era.step("client.released.v1", client=client),
@@ -191,21 +191,37 @@ def _competencies(era: Era) -> Strategy[Step]:
     )  # fmt: skip
 
 
-def _certified(day: str) -> list[Step]:
-    """Two people who have what Silver asks of three awards, and a purchase."""
-    held = {"A": ("CRM-S1", "CRM-T1", "AD-1", "DO-1", "DO-2"), "B": ("CRM-F1", "AD-2", "DO-1", "DO-2", "DO-3"), "C": ("AD-C1", "CRM-F2", "CRM-S1", "CRM-T2")}
-    people = [("person.linked.v1", {"person": who}) for who in held]
-    codes = [("certification.earned.v1", {"person": who, "code": code}) for who, codes in held.items() for code in codes]
-    joined = ("partner.enrolled.v1", {"programme": "microsoft-competencies"})
-    return at_once(day, joined, *people, *codes, ("membership.purchased.v1", {"level": "Gold"}))
+def _member(seed: int, era: Era) -> list[Step]:
+    """Some people who hold the codes of some competencies, some amounts, a purchase, and payments about the anniversaries."""
+    dice, name = Random(seed), "microsoft-competencies"
+    day = era.days[0] + dice.choice((0, 1, 60)) * DAY
+    persons, level, codes = "ABCD"[: dice.randrange(1, 5)], dice.choice(("Silver", "Gold", "Gold")), _codes(name)
+    steps = [Step("partner.enrolled.v1", day, 0, {"programme": name, "market": dice.choice((None, "developing"))})]
+    steps += [Step("person.linked.v1", day, 0, {"person": person}) for person in persons]
+    for code in [code for group in dice.sample(sorted(codes), 5) for code in codes[group]]:
+        held = [person for person in persons if dice.random() < 0.8]
+        steps += [Step("certification.earned.v1", day, 0, {"person": person, "code": code}) for person in held]
+    for metric, area, service in dice.choices(_asked(name), k=dice.randrange(8)):
+        measured = {"metric": metric, "area": area, "service": service, "value": dice.choice(_BARS), "client": dice.choice((None, "C-1", "C-2"))}
+        steps += [Step("metric.measured.v1", dice.choice(era.days), 0, measured)]
+    steps.append(Step("membership.purchased.v1", day, 0, {"level": level}))
+    paid = dice.sample((364, 365, 366, 367, 370, 395, 396, 730, 731, 735, 750, 761), dice.randrange(4))
+    return steps + [Step("membership.renewed.v1", day + days * DAY, 0, {"level": dice.choice((None, None, "Silver", "Gold"))}) for days in paid]
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------------
 
+_SEEDS = st.integers(0, 2**20)
+
 
 @st.composite
 def copernica(draw: st.DrawFn, steps_max: int = 14) -> list[Sealed]:
-    return _history(draw, _copernica(_COPERNICA), [], steps_max)
+    names = draw(st.lists(st.sampled_from(_ACTIVITIES), unique=True, max_size=7))
+    confirmed = [("activity.confirmed.v1", {"activity": name}) for name in names]
+    people = [("person.linked.v1", {"person": who}) for who in "AB"]
+    held = [("certification.earned.v1", {"person": who, "code": "advanced"}) for who in "AB"]
+    before = at_once("2024-01-30", *confirmed, *(people + held if draw(st.booleans()) else people))
+    return _history(draw, _copernica(_COPERNICA), before, steps_max)
 
 
 @st.composite
@@ -216,7 +232,7 @@ def licences(draw: st.DrawFn, steps_max: int = 14) -> list[Sealed]:
 @st.composite
 def competencies(draw: st.DrawFn, steps_max: int = 12) -> list[Sealed]:
     era = draw(st.sampled_from(_COMPETENCIES))
-    before = _certified(day_text(era.days[0])) if draw(st.sampled_from((True, True, False))) else []
+    before = _member(draw(_SEEDS), era) if draw(st.sampled_from((True, True, True, False))) else []
     return _history(draw, _competencies(era), before, steps_max)
 
 
