@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from hypothesis import strategies as st
 
@@ -52,11 +53,10 @@ class Era:
         return found
 
 
-def _history(draw: st.DrawFn, steps: Strategy[Step], before: list[Step], steps_max: int) -> list[Sealed]:
+def _drawn(draw: st.DrawFn, steps: Strategy[Step], steps_max: int) -> list[Step]:
     found = draw(st.lists(steps, min_size=3, max_size=steps_max))
     picks = draw(st.lists(st.integers(0, 50), min_size=len(found), max_size=len(found)))
-    found = [Step(step.kind, step.at, step.lag, step.data, of=pick) for step, pick in zip(found, picks, strict=True)]
-    return seal([*before, *found])
+    return [Step(step.kind, step.at, step.lag, step.data, of=pick) for step, pick in zip(found, picks, strict=True)]
 
 
 def at_once(day: str, *events: tuple[str, dict[str, Any]]) -> list[Step]:
@@ -192,7 +192,7 @@ def _competencies(era: Era) -> Strategy[Step]:
 
 
 def _member(seed: int, era: Era) -> list[Step]:
-    """Some people who hold the codes of some competencies, some amounts, a purchase, and payments about the anniversaries."""
+    """Of another seed for all other steps: some people who hold the codes of some competencies, some amounts, a purchase, and payments about the anniversaries."""
     dice, name = Random(seed), "microsoft-competencies"
     day = era.days[0] + dice.choice((0, 1, 60)) * DAY
     persons, level, codes = "ABCD"[: dice.randrange(1, 5)], dice.choice(("Silver", "Gold", "Gold")), _codes(name)
@@ -211,9 +211,6 @@ def _member(seed: int, era: Era) -> list[Step]:
 
 # -- all of them ------------------------------------------------------------------------------------------------------------
 
-_SEEDS = st.integers(0, 2**20)
-
-
 @st.composite
 def copernica(draw: st.DrawFn, steps_max: int = 14) -> list[Sealed]:
     names = draw(st.lists(st.sampled_from(_ACTIVITIES), unique=True, max_size=7))
@@ -221,19 +218,20 @@ def copernica(draw: st.DrawFn, steps_max: int = 14) -> list[Sealed]:
     people = [("person.linked.v1", {"person": who}) for who in "AB"]
     held = [("certification.earned.v1", {"person": who, "code": "advanced"}) for who in "AB"]
     before = at_once("2024-01-30", *confirmed, *(people + held if draw(st.booleans()) else people))
-    return _history(draw, _copernica(_COPERNICA), before, steps_max)
+    return seal([*before, *_drawn(draw, _copernica(_COPERNICA), steps_max)])
 
 
 @st.composite
 def licences(draw: st.DrawFn, steps_max: int = 14) -> list[Sealed]:
-    return _history(draw, _licences(draw(st.sampled_from(_LICENCES))), [], steps_max)
+    return seal(_drawn(draw, _licences(draw(st.sampled_from(_LICENCES))), steps_max))
 
 
 @st.composite
 def competencies(draw: st.DrawFn, steps_max: int = 12) -> list[Sealed]:
     era = draw(st.sampled_from(_COMPETENCIES))
-    before = _member(draw(_SEEDS), era) if draw(st.sampled_from((True, True, True, False))) else []
-    return _history(draw, _competencies(era), before, steps_max)
+    steps = _drawn(draw, _competencies(era), steps_max)
+    before = _member(crc32(repr(steps).encode()), era) if draw(st.sampled_from((True, True, True, False))) else []
+    return seal([*before, *steps])
 
 
 HISTORIES: dict[str, Strategy[list[Sealed]]] = {
