@@ -146,7 +146,8 @@ class Life:
         for performance in self.performances:
             instants = performance.instants
             found.update(instants[bisect_left(instants, since) : bisect_left(instants, until)])
-        return sorted(found | self._borders(since, until))
+        borders = {each.since for each in (*self.force, *self.performances)}
+        return sorted(found | {at for at in borders if max(since, BEGINNING + 1) <= at < until})
 
     def of(self, award: str) -> Life:
         """The same life, judged by one award of its rulebooks."""
@@ -181,12 +182,9 @@ class Life:
         found = {step.at for step in self.walked(until).steps if since <= step.at < until}
         for performance in self.performances:
             found.update(performance.turns(since, until))
-        return sorted(found | self._borders(since, until))
-
-    def _borders(self, since: Instant, until: Instant) -> set[Instant]:
-        """Where a rulebook comes into force, or a forecast is taken on."""
-        begun = {each.since for each in (*self.force, *self.performances)}
-        return {at for at in begun if max(since, BEGINNING + 1) <= at < until}
+            if max(since, BEGINNING + 1) <= performance.since < until:
+                found.add(performance.since)
+        return sorted(found)
 
     def foresee(self, at: Instant) -> Life:
         """What could be foreseen at an instant: only what had happened or had been recorded by then; what is held, holds.
