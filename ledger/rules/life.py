@@ -63,10 +63,14 @@ class Life:
         return fold(self.events)
 
     @cached_property
+    def first(self) -> Instant:
+        """When the first fact begins."""
+        return min((fact.start for fact in self.facts.all()), default=FOREVER)
+
+    @cached_property
     def performances(self) -> tuple[Performance, ...]:
         """Each rulebook swept over its time of force; rulebooks that ended before the partner's first fact are left out."""
-        first = min((fact.start for fact in self.facts.all()), default=FOREVER)
-        needed = [force for force in self.force if force.until > first] or [self.force[-1]]
+        needed = [force for force in self.force if force.until > self.first] or [self.force[-1]]
         return tuple(sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed)
 
     @cached_property

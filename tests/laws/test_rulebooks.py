@@ -95,7 +95,6 @@ def check_loss(life: Life, oracle: Oracle, award: str, as_of: Instant, where: st
     if found.cause is None:
         assert not ways or not all(ways), f"{ways} {where}"
     else:
-        began = min(began, found.cause.at) if began == oracle.first else began  # never met: no matter since when
         assert found.cause.at == began and all(ways) and any(found.cause.requirement in way for way in ways), f"{found.cause} {ways} {where}"
 
 

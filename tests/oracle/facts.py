@@ -14,6 +14,10 @@ from tests.oracle.language import Unread
 NUMBERS = frozenset(
     ["amount", "mrr", "servicing_partners", "points", "value", "year", "assigned", "sold", "active", "reassigned", "seats", "apps"]
 )
+KINDS = (
+    "partner", "link", "leaver", "client", "managed", "assignment", "account_user", "worked", "sold", "adjusted", "activity", "certificate",
+    "purchase", "renewed", "invitation", "metric", "metered", "licences", "override",
+)  # fmt: skip
 PARTNER, CLIENT = ("country", "market", "segment"), ("client", "country", "segment", "association")
 
 
@@ -75,6 +79,10 @@ class Records:
                 raise Unread(f"facts of kind {kind}")
             self._found[kind] = find()
         return self._found[kind]
+
+    def first(self) -> Instant:
+        """When the first of all records begins."""
+        return min((record.start for kind in KINDS for record in self.of(kind)), default=FOREVER)
 
     def _those(self, *kinds: str) -> list[Sealed]:
         return [each for each in self.events if each.event.kind in kinds]

@@ -146,8 +146,9 @@ class Oracle:
         held = ahead.credited(award, at)
         assert held is not None
         began = lost_at
+        first = ahead.records.first()
         for then in sorted({*ahead.steps(lost_at), *ahead.edges()}, reverse=True):
-            if then <= lost_at:
+            if first <= then <= lost_at:
                 if ahead.meets(award, held, then):
                     break
                 began = then

@@ -9,6 +9,7 @@ from ledger.events.envelope import Sealed, event
 from ledger.instants import parse, text
 from ledger.rules.book import Book, load
 from ledger.rules.life import Life, in_force
+from ledger.rules.risk import loss
 from ledger.rules.standing import basis, standing, timeline
 
 
@@ -46,6 +47,15 @@ def test_before_its_first_fact_a_partner_is_judged_by_the_rulebook_of_the_day() 
     assert stretches == [
         ("2018-06-01", "t/2018"), ("2019-01-01", "t/2019"), ("2020-01-01", "t/2020"), ("2021-01-01", "t/2021"), ("2021-05-01", "t/2021"),
     ]  # fmt: skip
+
+
+def test_what_was_never_met_fails_since_the_first_fact_and_not_before_it() -> None:
+    tiers = "tiers: {Gold: [people >= 1, certificates >= 1]}"
+    measures = "people: {distinct: person, of: link}\n  certificates: {count: all, of: certificate}"
+    life = Life(told(LINKED, GRANTED), in_force([book(year, measures=measures, more=tiers) for year in (2020, 2021, 2022)]))
+    lost = loss(life, parse("2021-06-01"))
+    assert lost is not None and lost.cause is not None
+    assert (text(lost.at)[:10], text(lost.cause.at)[:10], lost.cause.requirement) == ("2023-01-01", "2021-05-01", "certificates")
 
 
 def test_an_override_acts_as_the_rulebook_in_force_says() -> None:
