@@ -64,10 +64,14 @@ class Life:
         return fold(self.events)
 
     @cached_property
+    def first(self) -> Instant:
+        """When the first fact begins."""
+        return min((fact.start for fact in self.facts.all()), default=FOREVER)
+
+    @cached_property
     def performances(self) -> tuple[Performance, ...]:
         """Each rulebook swept over its time of force; rulebooks that ended before the partner's first fact are left out."""
-        first = min((fact.start for fact in self.facts.all()), default=FOREVER)
-        needed = [force for force in self.force if force.until > first] or [self.force[-1]]
+        needed = [force for force in self.force if force.until > self.first] or [self.force[-1]]
         return tuple(sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed)
 
     @cached_property
@@ -102,8 +106,16 @@ class Life:
 
     def performance(self, at: Instant) -> Performance:
         """The performance by the rulebook in force at an instant."""
-        starts = [performance.since for performance in self.performances]
-        return self.performances[max(0, bisect_right(starts, at) - 1)]
+        i = bisect_right([performance.since for performance in self.performances], at) - 1
+        return self.performances[i] if i >= 0 else self._before(at)
+
+    def _before(self, at: Instant) -> Performance:
+        """By a rulebook that ended before the partner's first fact."""
+        force = next(force for force in self.force if at < force.until)
+        known: Performance | None = self.found.get(f"before {force.book.name}")
+        if known is None:
+            known = self.found[f"before {force.book.name}"] = sweep(Reading(force.book, self.facts, self.now), force.since, force.until)
+        return known
 
     def scope(self, at: Instant) -> StateScope:
         self.check(at)
@@ -141,9 +153,8 @@ class Life:
         for performance in self.performances:
             instants = performance.instants
             found.update(instants[bisect_left(instants, since) : bisect_left(instants, until)])
-            if since <= performance.since < until and performance.since > BEGINNING:
-                found.add(performance.since)
-        return sorted(found)
+        borders = {each.since for each in (*self.force, *self.performances)}
+        return sorted(found | {at for at in borders if max(since, BEGINNING + 1) <= at < until})
 
     def of(self, award: str) -> Life:
         """The same life, judged by one award of its rulebooks."""

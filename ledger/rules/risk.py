@@ -41,19 +41,20 @@ def loss(life: Life, as_of: Instant) -> Loss | None:
 
 
 def loss_cause(ahead: Life, tier: str, as_of: Instant, lost_at: Instant) -> Cause | None:
-    """The requirement that fails first in the stretch that ends in the loss, and what leaves then."""
-    return _cause(ahead, tier, as_of, _unmet_since(ahead, tier, as_of, lost_at), lost_at)
+    """The requirement that fails first in the stretch that ends in the loss, and what leaves then; None where nothing fails."""
+    at = _unmet_since(ahead, tier, as_of, lost_at)
+    return None if _meets(ahead, tier, at) else _cause(ahead, tier, as_of, at, lost_at)
 
 
 def _unmet_since(ahead: Life, tier: str, as_of: Instant, until: Instant) -> Instant:
-    """The beginning of the last stretch up to `until` in which the tier is not met; mostly it lies after `as_of`."""
+    """The beginning of the last stretch up to `until` in which the tier is not met: mostly after `as_of`, and never before the first fact."""
     begin = until
     for since, stop in ((as_of, until + 1), (BEGINNING, as_of)):
         for at in reversed(ahead.turns(since, stop)):
             if _meets(ahead, tier, at):
                 return begin
             begin = at
-    return begin
+    return max(begin, ahead.first)
 
 
 def _meets(life: Life, tier: str, at: Instant) -> bool:

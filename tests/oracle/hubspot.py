@@ -397,7 +397,8 @@ class Oracle:
         held, ahead = self.credited(as_of), self.foresee(as_of)
         assert held is not None
         failing: list[str] = []
-        for at in sorted({*ahead.candidates(lost_at), lost_at}, reverse=True):
+        first = min(each.event.effective_at for each in ahead.known)
+        for at in sorted({at for at in (*ahead.candidates(lost_at), lost_at) if at >= first}, reverse=True):
             now = ahead.failing(held, at)
             if not now:
                 break

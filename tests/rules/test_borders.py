@@ -6,10 +6,11 @@ from itertools import count
 from typing import Any
 
 from ledger.events.envelope import Sealed, event
-from ledger.instants import parse
+from ledger.instants import parse, text
 from ledger.rules.book import Book, load
 from ledger.rules.life import Life, in_force
-from ledger.rules.standing import basis, standing
+from ledger.rules.risk import loss
+from ledger.rules.standing import basis, standing, timeline
 
 
 def book(year: int, *, measures: str = "people: {distinct: person, of: link}", more: str = "") -> Book:
@@ -36,6 +37,25 @@ TIERS = "tiers: {Silver: [people >= 1], Gold: [people >= 2]}\n"
 def test_a_rulebook_that_measures_nothing_ends_a_programme() -> None:
     life = Life(told(LINKED), in_force([book(2021, more="tiers: {Silver: [people >= 1]}"), book(2022, measures="")]))
     assert [life.tier(parse(day)) for day in ("2021-06-01", "2022-01-01", "2023-01-01")] == ["Silver", None, None]
+
+
+def test_before_its_first_fact_a_partner_is_judged_by_the_rulebook_of_the_day() -> None:
+    life = Life(told(LINKED), in_force([book(year, more=TIERS) for year in (2018, 2019, 2020, 2021)]))
+    answer = standing(life, basis(life, "P", parse("2019-06-01"), 1))
+    assert (answer.basis.book, answer.values, answer.performance) == ("t/2019", {"people": 0}, None)
+    stretches = [(text(each.start)[:10], each.book) for each in timeline(life, parse("2018-06-01"), parse("2022-01-01"))]
+    assert stretches == [
+        ("2018-06-01", "t/2018"), ("2019-01-01", "t/2019"), ("2020-01-01", "t/2020"), ("2021-01-01", "t/2021"), ("2021-05-01", "t/2021"),
+    ]  # fmt: skip
+
+
+def test_what_was_never_met_fails_since_the_first_fact_and_not_before_it() -> None:
+    tiers = "tiers: {Gold: [people >= 1, certificates >= 1]}"
+    measures = "people: {distinct: person, of: link}\n  certificates: {count: all, of: certificate}"
+    life = Life(told(LINKED, GRANTED), in_force([book(year, measures=measures, more=tiers) for year in (2020, 2021, 2022)]))
+    lost = loss(life, parse("2021-06-01"))
+    assert lost is not None and lost.cause is not None
+    assert (text(lost.at)[:10], text(lost.cause.at)[:10], lost.cause.requirement) == ("2023-01-01", "2021-05-01", "certificates")
 
 
 def test_an_override_acts_as_the_rulebook_in_force_says() -> None:

@@ -252,6 +252,11 @@ class TestMembership:
         requirement = granted.replace("tier=Gold", "requirement=people")
         assert tier(life(COMPETENCIES, written + requirement.format("2019-10-15")), "2020-06-01") == "Gold"
 
+    def test_what_an_override_meets_is_no_cause_of_a_year_that_is_not_renewed(self) -> None:
+        granted = "2018-08-01 override.granted override=O-1 tier=Silver until=2020-12-31 reason=exam author=admin"
+        lost = loss(life(COMPETENCIES, f"{PEOPLE}{granted}\n2018-09-01 membership.purchased level=Silver"), parse("2018-09-01"))
+        assert lost is not None and (day_text(lost.at), lost.how, lost.cause) == ("2019-10-02", "not renewed", None)
+
     def test_m_ovr_three_months_clipped_to_the_months_end(self) -> None:
         """M-OVR: set on 31 Jan for 3 months: it holds until 30 Apr, then what the log says without it."""
         until = day_text(plus(parse("2019-01-31"), Span(months=3)))
