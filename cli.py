@@ -36,13 +36,16 @@ from ledger.history import History
 from ledger.instants import DAY, Instant, day_start, day_text, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.log import Log
+from ledger.projections import achievements as achieved
 from ledger.projections import dashboard as boards
+from ledger.projections import licences as counts
 from ledger.projections import spread
-from ledger.projections.questions import Moment, Questions
+from ledger.projections.questions import Moment, Questions, Ranked
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Cause, Lot, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Basis, Cause, Lot, Standing, TierProgress
+from ledger.rules.breakdown import point_measures
 from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
@@ -97,8 +100,28 @@ class Ledger:
 # -- plumbing ----------------------------------------------------------------------------------------------------------
 
 
+SECTIONS = {
+    "One partner": ("standing", "why", "timeline", "history", "changes", "breakdown", "simulate"),
+    "What a partner sees": ("dashboard", "clients", "client", "team", "achievements", "quick-wins", "licences"),
+    "Many partners": ("ranking", "at-risk", "nominees", "awards"),
+    "Writing": ("record", "import", "override", "reverse", "expire"),
+    "Rules and keeping": ("rules", "rebuild", "verify", "export", "topics", "demo"),
+}
+"""The commands as the help lists them."""
+
+
 class Group(click.Group):
     """Errors of the ledger end in their words and their exit code, never in a traceback."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        listed = {name for names in SECTIONS.values() for name in names}
+        others = [name for name in self.list_commands(ctx) if name not in listed]
+        for section, names in (*SECTIONS.items(), ("Others", others)):
+            shown = [(name.ljust(width), self.commands[name].get_short_help_str(formatter.width - width - 6)) for name in names]
+            if shown:
+                with formatter.section(section):
+                    formatter.write_dl(shown)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -424,11 +447,13 @@ def standing(partner: str, goal: str | None, questions: Questions, moment: Momen
 
 
 def _show_standing(ledger: Ledger, answer: Standing) -> None:
-    _show_basis(ledger, answer)
+    _show_basis(ledger, answer.basis)
     if answer.awards:
         _show_awards(answer.awards)
-    else:
+    elif _has_tiers(answer):
         _show_tiers(answer)
+    elif "score" in answer.values:
+        out.line(f"score  {out.number(answer.values['score'])}")
     out.line()
     _show_values(answer)
     tracks = [("to keep", answer.keep), ("next", answer.next), ("goal", answer.goal)]
@@ -439,6 +464,11 @@ def _show_standing(ledger: Ledger, answer: Standing) -> None:
             _show_track(label, track)
     if answer.parked:
         out.say(f"points: parked: {answer.parked}")
+
+
+def _has_tiers(answer: Standing) -> bool:
+    """Whether there is anything to be credited with: of several tiers one is always held or the next."""
+    return (answer.credited or answer.performance or answer.next) is not None
 
 
 def _show_values(answer: Standing) -> None:
@@ -489,8 +519,7 @@ def _show_tiers(answer: Standing) -> None:
         out.line("tier lost at      never, by what is known")
 
 
-def _show_basis(ledger: Ledger, answer: Standing) -> None:
-    on = answer.basis
+def _show_basis(ledger: Ledger, on: Basis) -> None:
     out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, known at position {on.known_at}")
     forecast = f", foreseen from {out.when(on.foreseen_from)}" if on.foreseen_from is not None else ""
     out.line(f"by {on.book} ({on.book_hash[:12]}, language {on.language}){forecast}")
@@ -545,11 +574,12 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
     if form != "table":
         out.emit(answer if name is None else {"basis": answer.standing.basis, "number": name, "reason": answer.reasons[name]}, form)
         return
-    _show_basis(ledger, answer.standing)
+    _show_basis(ledger, answer.standing.basis)
     if name is not None:
         out.tree(answer.reasons[name], limit=100)
         return
-    out.line(f"credited {answer.standing.credited or 'none'}, performance {answer.standing.performance or 'none'}")
+    if _has_tiers(answer.standing):
+        out.line(f"credited {answer.standing.credited or 'none'}, performance {answer.standing.performance or 'none'}")
     if answer.standing.awards:
         out.line("--award NAME explains an award, --number NAME a number; -o json has all")
     for step in answer.steps:
@@ -599,7 +629,7 @@ def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
 @click.option("--from", "since", help="Begin here.")
 @asked
 def history(partner: str, since: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Every event of PARTNER, with score and tier before and after."""
+    """Every event of PARTNER with score and tier before and after."""
     begin = None if since is None else dates.start(since, ledger.clock(), ledger.settings.zone)
     found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
     lines = [
@@ -633,7 +663,12 @@ def breakdown(
     if by_month:
         _show_months(boards.months_of(questions.months(partner, moment)), form)
         return
-    _, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    on, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    book = questions.life(partner, moment).book(on.as_of)
+    if not found and not point_measures(book):
+        _say_no_lots(book)
+        if form == "table":
+            return
     if ending is not None:
         end = dates.ahead(ending, questions.as_of(moment), ledger.settings.zone)
         _show_lots(ledger, boards.ending(found, end), form)
@@ -644,6 +679,16 @@ def breakdown(
     measures = sorted({name for row in found for name in row.totals})
     lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in measures], len(row.lots)) for row in found]
     out.rows(("client", *measures, "lots"), lines, form, found)
+
+
+def _say_no_lots(book: books.Book) -> None:
+    """What to ask where no lot brings points."""
+    instead = "points why"
+    if achieved.score_of(book) is not None and achieved.conditions(book):
+        instead = "points achievements"
+    elif counts.is_about(book):
+        instead = "points licences show"
+    out.say(f"points: {book.name} counts no lots of points, so that there are none by client; ask {instead}, or points changes")
 
 
 def _show_lots(ledger: Ledger, found: Sequence[Lot], form: str) -> None:
@@ -672,6 +717,8 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
     """What PARTNER gained and lost in PERIOD, and why. A period is 2024, 2024-Q1, 2024-03 or 2024-01..2024-03."""
     since, until = dates.period(period, ledger.clock(), ledger.settings.zone)
     found = questions.changes(partner, moment, since, until)
+    if not found.before:
+        out.say(f"points: {found.basis.book} has neither points nor a score that could change; ask points history")
     if form in ("json", "jsonl"):
         out.emit(found, form)
         return
@@ -687,7 +734,7 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
 @click.option("--goal", help="A tier to measure progress against.")
 @asked
 def dashboard(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What a partner sees: tier, progress, clients, renewals, team."""
+    """PARTNER's own page: tier, progress, clients, renewals, team."""
     answer = questions.standing(partner, moment, goal=goal)
     board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
     if form != "table":
@@ -800,7 +847,7 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
     if form != "table":
         out.emit({"before": before, "after": after}, form)
         return
-    _show_basis(ledger, before)
+    _show_basis(ledger, before.basis)
     out.line(f"supposed: {out.many(len(supposed), 'event')}")
     names = [name for name in after.values if before.values.get(name) != after.values[name]]
     lines: list[tuple[Any, ...]] = [
@@ -816,6 +863,150 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
     out.table(("what", "as it is", "as it would be"), lines)
 
 
+@main.command()
+@click.argument("partner")
+@asked
+def achievements(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER has reached and what is open.
+
+    Each achievement with its value, its bar, and what it would bring.
+    """
+    on, found = questions.achievements(partner, moment)
+    _show_achievements(ledger, on, found, form)
+
+
+@main.command("quick-wins")
+@click.argument("partner")
+@asked
+def quick_wins(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER could reach next, the most points first."""
+    on, found = questions.quick_wins(partner, moment)
+    _show_achievements(ledger, on, found, form, title="quick wins")
+
+
+def _show_achievements(ledger: Ledger, on: Basis, found: Sequence[achieved.Achievement], form: str, title: str = "") -> None:
+    if form == "table":
+        _show_basis(ledger, on)
+    lines = [
+        (a.name, a.reached, a.value, a.bar, a.missing, None if a.reached else a.brings, a.test, "assumed" if a.assumed else "")
+        for a in found
+    ]  # fmt: skip
+    out.rows(("achievement", "reached", "value", "bar", "missing", "brings", "test", "mark"), lines, form, found, title)
+
+
+@main.group()
+def licences() -> None:
+    """Deployment and usage of licences: groups, buckets, export."""
+
+
+GROUPED_BY = {**{field: field for field in counts.KEY}, "customer": "client", "portfolio": ""}
+"""What `--by` takes: a client is also a customer, and the portfolio is all of them together."""
+
+
+def _scoped(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--scope", type=click.Choice((counts.ALL, counts.OWN)), default=counts.ALL, show_default=True,
+        help="All licences of a client, or only those through its own subscriptions with PARTNER.",
+    )(function)  # fmt: skip
+
+
+def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
+    reports = click.Choice((counts.DEPLOYMENT, counts.USAGE))
+    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True)(function)
+
+
+@licences.command("show")
+@click.argument("partner")
+@click.option("--by", multiple=True, type=click.Choice(tuple(GROUPED_BY)), default=("client",), show_default=True, help="One or several.")
+@_scoped
+@asked
+def licences_show(
+    partner: str, by: tuple[str, ...], scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """Deployment and usage of PARTNER's clients, why usage is above 100 %, and what to do.
+
+    By default as of the latest count. Percentages of a group are weighted by seats.
+    """
+    life, on = questions.licences(partner, moment)
+    asked_by = {GROUPED_BY[name] for name in by}
+    fields = [field for field in counts.KEY if field in asked_by]
+    found = counts.rows(life, on.as_of, fields, scope=scope)
+    if form == "table":
+        _show_basis(ledger, on)
+    shares = ("assigned", "sold", "deployment percent", "used", "entitled", "usage percent", "causes", "advice", "channels")
+    lines = [(*_keys(ledger, fields, row.key), *_shares(row)) for row in found]
+    out.rows((*fields, *shares), lines, form, found, "portfolio" if not fields else "" if found else "licences")
+    if form == "table":
+        if fields and found:
+            out.line()
+            out.table(shares, [_shares(counts.portfolio(life, on.as_of, scope=scope))], "portfolio")
+        _show_words(found)
+
+
+def _keys(ledger: Ledger, fields: Sequence[str], key: Sequence[str]) -> list[str]:
+    return [_name(ledger, "client", part) if field == "client" else part for field, part in zip(fields, key, strict=True)]
+
+
+def _shares(row: counts.Row) -> list[Any]:
+    shares = [
+        part for share in (row.deployment, row.usage)
+        for part in ((share.part, share.whole, _percent(share)) if share is not None else (None, None, None))
+    ]  # fmt: skip
+    causes, advice = (tuple(told.name.partition("_")[2] for told in each) for each in (row.causes, row.advice))
+    return [*shares, causes, advice, row.channels]
+
+
+def _percent(share: counts.Share) -> Fraction | str:
+    return out.Told(counts.NO_ENTITLEMENTS, "") if share.percent is None else share.percent
+
+
+def _show_words(found: Sequence[counts.Row]) -> None:
+    """What the causes and the advice of a table mean, each once."""
+    for title, each in (("above 100 %", [row.causes for row in found]), ("advice", [row.advice for row in found])):
+        told = {one.name.partition("_")[2]: one.words for row in each for one in row}
+        if told:
+            out.line()
+            out.line(title)
+            for name, words in told.items():
+                out.line(f"  {name}: {words}")
+
+
+@licences.command("buckets")
+@click.argument("partner")
+@_reported
+@_scoped
+@asked
+def licences_buckets(
+    partner: str, report: str, scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """PARTNER's clients in buckets of 20 % of deployment or usage; above 100 % is one of its own."""
+    life, on = questions.licences(partner, moment)
+    found = counts.buckets(life, on.as_of, report, scope=scope)
+    if form == "table":
+        _show_basis(ledger, on)
+    lines = [(name, len(each), tuple(_name(ledger, "client", client) for client in each)) for name, each in found.items()]
+    out.rows((report, "clients", "who"), lines, form)
+
+
+@licences.command("export")
+@click.argument("partner")
+@_reported
+@_scoped
+@asked
+def licences_export(
+    partner: str, report: str, scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """The rows of PARTNER's report with the columns of the published export.
+
+    --as-of is its processedDateTime, by default that of the latest count.
+    """
+    life, on = questions.licences(partner, moment)
+    names = {entry.id: entry.name for entry in ledger.directory.all("client") if entry.name is not None}
+    columns = counts.DEPLOYMENT_COLUMNS if report == counts.DEPLOYMENT else counts.USAGE_COLUMNS
+    lines = [tuple(row.values()) for row in counts.export(life, on.as_of, report, names, scope=scope)]
+    out.rows(columns, lines, form)
+
+
 # -- many partners -----------------------------------------------------------------------------------------------------
 
 
@@ -825,16 +1016,56 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
 @asked
 def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """All partners by score; shared places are 1, 2, 2, 4."""
-    names = {entry.id: entry.name for entry in ledger.directory.all("partner") if entry.name is not None}
+    names = _partners(ledger)
     rows = questions.ranking(moment, names)
     found = [row for row in rows if tier in (None, row.credited)][:limit]
     lines = [
         (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
-         r.credited or "none", r.performance or "none", r.parked or "")
+         r.credited or _no_tier(r), r.performance or _no_tier(r), r.parked or "")
         for r in found
     ]  # fmt: skip
     out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", "parked"), lines, form, found)
     _say_parked(row.partner for row in rows if row.parked)
+
+
+def _partners(ledger: Ledger) -> dict[str, str]:
+    return {entry.id: entry.name for entry in ledger.directory.all("partner") if entry.name is not None}
+
+
+def _no_tier(row: Ranked) -> str:
+    """Nothing where there are no tiers to have."""
+    return "none" if row.tiered or row.score is None else ""
+
+
+@main.command()
+@click.option("--year", type=click.IntRange(1, 9998), help="Of this year; default the latest whose 30 June lies before --as-of.")
+@click.option("--best", type=click.IntRange(min=1), default=achieved.NOMINEES, show_default=True, help="So many places.")
+@asked
+def nominees(year: int | None, best: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The best by score at the end of 30 June of a year.
+
+    All those on the last place are included.
+    """
+    names = _partners(ledger)
+    found = questions.nominees(moment, year, best, names)
+    places = found.nominees if found is not None else ()
+    if form == "table" and found is not None:
+        out.line(f"nominees of {found.year}, as of {out.when(found.at)}")
+        out.line()
+    lines = [(p.place, out.named(p.partner, names.get(p.partner)), p.score) for p in places]
+    out.rows(("place", "partner", "score"), lines, form, places, "" if places else "nominees")
+    _say_parked(found.parked if found is not None else ())
+
+
+@main.command()
+@click.option("--year", type=int, help="Of this year only.")
+@asked
+def awards(year: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Nominations and awards by year, as they were recorded."""
+    names = _partners(ledger)
+    found = [honour for of, honours in questions.awards(moment, names).items() if year in (None, of) for honour in honours]
+    lines = [(h.year, h.award, h.what, out.named(h.partner, names.get(h.partner)), out.when(h.at), h.position) for h in found]
+    out.rows(("year", "award", "what", "partner", "on", "position"), lines, form, found, "" if found else "awards")
 
 
 def _say_parked(partners: Iterable[str]) -> None:
@@ -850,7 +1081,7 @@ def _say_parked(partners: Iterable[str]) -> None:
 @click.option("--processes", type=click.IntRange(1), help="How many ask; default one for each core, where there are many partners.")
 @asked
 def at_risk(within: str, processes: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Who is at risk, or loses a tier soon if nothing more happens."""
+    """Who is at risk, or loses a tier if nothing more happens."""
     until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
     partners = ledger.history.partners()
     if processes is None:

@@ -167,6 +167,8 @@ def _written(cell: Any) -> str:
     if isinstance(cell, Fraction):
         written = exact(cell)
         return written if "/" not in written else exact(Fraction(round(cell * 1_000_000), 1_000_000))
+    if isinstance(cell, tuple):
+        return ", ".join(map(_written, cell))
     return cell.written if isinstance(cell, Told) else _shown(cell)
 
 
