@@ -72,6 +72,7 @@ class Ranked:
     parked: str | None
     by: str | None = None
     tiered: bool = False
+    programme: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Endangered:
     tier_lost_at: Loss | None
     parked: str | None
     award: str = ""
+    programme: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,9 @@ class Questions:
                     values, book = life.values(at), life.book(at)
                     by, credited = achieved.scored_by(book), life.credited_tier(at)
                     score, tiered = values[by] if by is not None else Fraction(0), bool(book.ranks)
-                    rows[partner] = Ranked(None, partner, credited, life.tier(at), score, values, parked.get(partner), by, tiered)
+                    rows[partner] = Ranked(
+                        None, partner, credited, life.tier(at), score, values, parked.get(partner), by, tiered, book.programme
+                    )
                     programmes.add(book.programme)
             except CANNOT_JUDGE as error:
                 rows[partner] = Ranked(None, partner, None, None, None, {}, error.what)
@@ -331,7 +335,8 @@ class Questions:
                 for each in [life.of(award) for award in life.awards(at)] or [life]:
                     endangered, lost = risk.risk(each, at), risk.loss(each, at)
                     if endangered is not None or lost is not None:
-                        yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
+                        programme = life.book(at).programme
+                        yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award, programme)
             except CANNOT_JUDGE as error:
                 yield Endangered(partner, None, None, None, None, error.what)
 
