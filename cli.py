@@ -252,6 +252,13 @@ def _award(called: Callable[[str | None], str], name: str) -> str:
     return out.named(name, str(shown) if shown.casefold() != name.casefold() else None)
 
 
+def _tiers(questions: Questions, partner: str, moment: Moment) -> Callable[[str | None], str]:
+    """As `_called`; of rulebooks that have no tiers nothing is said."""
+    life = questions.life(partner, moment)
+    called = _called(life.book(questions.as_of(moment)).programme)
+    return called if any(performance.book.ranks for performance in life.performances) else lambda _: ""
+
+
 def _programme(questions: Questions, partner: str, moment: Moment) -> str:
     return questions.life(partner, moment).book(questions.as_of(moment)).programme
 
@@ -286,12 +293,12 @@ def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
 def _receipt(line: int, receipt: Receipt) -> tuple[Any, ...]:
     match receipt:
         case Accepted(position=position):
-            return line, "accepted", position, None, None, None, None
+            return line, out.word("accepted"), position, None, None, None, None
         case Duplicate(of=position):
-            return line, "duplicate", position, None, None, None, None
+            return line, out.word("duplicate"), position, None, None, None, None
         case _:
             refusal = receipt.refusal
-            return line, "refused", None, refusal.code, refusal.where, refusal.reason, refusal.hint
+            return line, out.word("refused"), None, refusal.code, refusal.where, refusal.reason, refusal.hint
 
 
 def _conclude(receipts: list[Receipt]) -> None:
@@ -682,8 +689,9 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
     end = None if until is None else dates.moment(until, now, zone) + 1
     found = questions.timeline(partner, moment, since=begin, until=end)
     names, called = _main_values(i.values for i in found), _called(_programme(questions, partner, moment))
+    tier = _tiers(questions, partner, moment)
     lines = [
-        (out.when(i.start), out.when(i.end), called(i.credited), called(i.performance), *[i.values.get(name) for name in names],
+        (out.when(i.start), out.when(i.end), tier(i.credited), tier(i.performance), *[i.values.get(name) for name in names],
          i.book, _why(i.because), out.word("foreseen" if i.foreseen else ""))
         for i in found
     ]  # fmt: skip
@@ -704,11 +712,11 @@ def history(partner: str, since: str | None, questions: Questions, moment: Momen
     """Every event of PARTNER with score and tier before and after."""
     begin = None if since is None else dates.start(since, ledger.clock(), ledger.settings.zone)
     found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
-    called = _called(_programme(questions, partner, moment))
+    tier = _tiers(questions, partner, moment)
     lines = [
         (row.position, out.when(row.effective_at), out.when(row.recorded_at), row.kind, row.about,
-         out.word("reversed" if row.reversed else ""), _score(row.before), _score(row.after), called(row.credited_before),
-         called(row.credited_after))
+         out.word("reversed" if row.reversed else ""), _score(row.before), _score(row.after), tier(row.credited_before),
+         tier(row.credited_after))
         for row in found
     ]  # fmt: skip
     columns = ("position", "effective", "recorded", "kind", "about", "reversed", "before", "after", "tier before", "tier after")
@@ -773,7 +781,8 @@ def _show_lots(ledger: Ledger, found: Sequence[Lot], called: Callable[[str | Non
         for lot in found
     ]  # fmt: skip
     columns = (
-        "client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "assumed",
+        "client", "position", "measure", "line|product", "deal", "market", "amount", "currency", "points", "from", "until", "state",
+        "assumed",
     )  # fmt: skip
     out.rows(columns, lines, form, found)
 
@@ -841,7 +850,7 @@ def _show_renewals(ledger: Ledger, found: Sequence[boards.Renewal]) -> None:
          _name(ledger, "contact", r.manager))
         for r in found
     ]  # fmt: skip
-    columns = ("decision due", "due now", "renews", "client", "subscription", "line", "MRR", "currency", "owner", "manager")
+    columns = ("decision due", "due now", "renews", "client", "subscription", "line|product", "MRR", "currency", "owner", "manager")
     out.table(columns, lines, t("renewals"))
 
 
@@ -884,7 +893,7 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
         (s.subscription, s.line, s.edition, s.mrr, s.currency, s.contact_tier, s.email_tier, s.apps, out.when(s.since))
         for s in found.subscriptions
     ]
-    columns = ("subscription", "line", "edition", "MRR", "currency", "contact tier", "e-mail tier", "apps", "since")
+    columns = ("subscription", "line|product", "edition", "MRR", "currency", "contact tier", "e-mail tier", "apps", "since")
     out.line()
     out.table(columns, subscriptions, t("subscriptions"))
     out.line()
@@ -892,7 +901,7 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
     lots, called = found.points.lots if found.points is not None else (), _called(_programme(questions, partner, moment))
     lines = [(called(lot.measure), lot.line, lot.value, out.when(lot.start), out.when(lot.end), out.word(lot.state)) for lot in lots]
     out.line()
-    out.table(("measure", "line", "points", "from", "until", "state"), lines, t("sold and managed points"))
+    out.table(("measure", "line|product", "points", "from", "until", "state"), lines, t("sold and managed points"))
 
 
 @main.command()
@@ -935,10 +944,12 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
     called = _called(before.basis.programme)
     names = [name for name in after.values if before.values.get(name) != after.values[name]]
     lines: list[tuple[Any, ...]] = [
-        (t("credited"), called(before.credited), called(after.credited)),
-        (t("performance"), called(before.performance), called(after.performance)),
-        (t("at risk"), before.at_risk is not None, after.at_risk is not None),
-        (t("tier lost at"), *[out.when(each.tier_lost_at.at) if each.tier_lost_at else t("never") for each in (before, after)]),
+        *([
+            (t("credited"), called(before.credited), called(after.credited)),
+            (t("performance"), called(before.performance), called(after.performance)),
+            (t("at risk"), before.at_risk is not None, after.at_risk is not None),
+            (t("tier lost at"), *[out.when(each.tier_lost_at.at) if each.tier_lost_at else t("never") for each in (before, after)]),
+        ] if _has_tiers(before) or _has_tiers(after) else []),
         *[(f"{called(b.award)} {t(what)}", *[say(getattr(award, what)) for award in (b, a)])
           for b, a in zip(before.awards, after.awards, strict=True)
           for what, say in (("credited", called), ("performance", called), ("status", out.word))
@@ -1548,7 +1559,9 @@ def _walk_through(ledger: Ledger, command: str) -> None:
     out.line()
     out.line(f"{_step('   What ends by then')}{command} breakdown {partner} --as-of {day} --deal-type sourced --ending {day_text(until)}")
     found = boards.ending(questions.breakdown(partner, moment, deal_type="sourced")[1], until)
-    out.table(("ends", "points", "client", "line", "position"), [(out.when(o.end), o.value, o.client, o.line, o.position) for o in found])
+    out.table(
+        ("ends", "points", "client", "line|product", "position"), [(out.when(o.end), o.value, o.client, o.line, o.position) for o in found]
+    )
     out.line()
     out.line(f"{_step('3. Its score explained')}{command} why {partner} --number total --as-of {day}")
     out.tree(questions.why(partner, moment).reasons["total"], limit=2)

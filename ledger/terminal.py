@@ -22,6 +22,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
+from ledger.languages import plain as english
 from ledger.languages import t
 from ledger.rules.reasons import Reason
 
@@ -165,7 +166,7 @@ def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
 
 def _key(column: str) -> str:
     """The heading of a column as a name in JSON and CSV."""
-    return str(getattr(column, "written", column)).replace(" ", "_").replace("-", "_")
+    return english(str(getattr(column, "written", column))).replace(" ", "_").replace("-", "_")
 
 
 def _written(cell: Any) -> str:

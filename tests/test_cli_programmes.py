@@ -179,9 +179,9 @@ def test_no_lots_is_said_in_words(scores: Path, licences: Path) -> None:
 
 
 def test_a_standing_without_tiers_says_its_score(scores: Path) -> None:
-    for words in (("standing", "A"), ("dashboard", "A"), ("why", "A")):
+    for words in (("standing", "A"), ("dashboard", "A"), ("why", "A"), ("timeline", "A"), ("history", "A")):
         shown = points(scores, *words, *JUNE).stdout
-        assert "48.33" in shown and "tier " not in shown and "credited" not in shown
+        assert "48.33" in shown and "tier " not in shown and "credited" not in shown, words
 
 
 def test_licences_by_client_with_causes_and_advice(licences: Path) -> None:
