@@ -268,7 +268,10 @@ def unmarked(shown: str, data: list[str]) -> str:
 SHOWN = [words for words in READING if words[0] not in ("why", "history")]
 
 
-@pytest.mark.parametrize("words", [*SHOWN, ("standing", "P-28"), ("dashboard", "P-28", "--goal", "Diamond")], ids=" ".join)
+SHOWN += [("standing", "P-28"), ("standing", "P-20"), ("dashboard", "P-28", "--goal", "Diamond"), ("nominees",), ("awards",)]
+
+
+@pytest.mark.parametrize("words", SHOWN, ids=" ".join)
 @pytest.mark.usefixtures("marked")
 def test_nothing_that_people_read_is_left_in_english(ledger: Path, words: tuple[str, ...]) -> None:
     shown = points(ledger, "--lang", "de", *words, *AT).stdout
@@ -288,6 +291,24 @@ def test_nothing_of_other_programmes_is_left_in_english(scores: Path, licensed: 
         shown = points(path, "--lang", "de", *words).stdout
         codes = ["second_subscription", "upsell", "adoption"]  # told below the table, in words
         assert unmarked(shown, data_of(path) + codes) == "", words
+
+
+@pytest.mark.usefixtures("marked")
+def test_nothing_of_an_award_is_left_in_english(tmp_path: Path) -> None:
+    """Active by two people, of whom one leaves: at risk, and lost at the anniversary."""
+    path = tmp_path / "x.db"
+    events = [("M", "2018-01-01", "partner.enrolled", {"programme": "microsoft-competencies"})]
+    for person in ("H-1", "H-2"):
+        events.append(("M", "2018-01-02", "person.linked", {"person": person}))
+        events += [("M", "2018-01-02", "certification.earned", {"person": person, "code": code}) for code in ("DO-1", "DO-2", "DO-3")]
+    events.append(("M", "2018-02-01", "membership.purchased", {"level": "Silver"}))
+    events.append(("M", "2018-05-02", "person.unlinked", {"person": "H-2"}))
+    assert points(path, "record", input=test_cli_programmes.told(*events)).exit_code == 0
+    codes = ["devops", *data_of(path)]
+    for words in (("standing", "M"), ("standing", "M", "--award", "devops"), ("at-risk", "--within", "2y"), ("timeline", "M", "--award", "devops")):
+        for as_of in ("2018-03-01", "2018-08-01", "2019-02-15"):
+            shown = points(path, "--lang", "nl", *words, "--as-of", as_of)
+            assert shown.exit_code == 0 and unmarked(shown.stdout, codes) == "", (words, as_of)
 
 
 def test_what_is_not_marked_is_found() -> None:
