@@ -19,7 +19,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "yes": ("ja", "ja"),
     "never": ("nie", "nooit"),
     "never, by what is known": ("nie, soweit bekannt", "nooit, voor zover bekend"),
-    " by {option}": (" über {option}", " via {option}"),
+    " by {option}": (" (Weg: {option})", " (route: {option})"),
     ", anniversary {when}": (", Jahrestag {when}", ", jaardatum {when}"),
     " since {when} ({why})": (" seit {when} ({why})", " sinds {when} ({why})"),
     "{credited} (performance {performance})": ("{credited} (Leistung {performance})", "{credited} (prestatie {performance})"),
@@ -33,15 +33,15 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "{requirement} fails since {when}": ("nicht erfüllt seit {when}: {requirement}", "niet gehaald sinds {when}: {requirement}"),
     " by {when}": (" am {when}", " op {when}"),
     ": {value} of {threshold}{by}, {missing} missing": (
-        ", {value} von {threshold}{by}, es fehlen {missing}",
+        ", {value} von {threshold}{by}, {missing} zu wenig",
         ", {value} van {threshold}{by}, tekort {missing}",
     ),
     "{value} of {what} (position {position}) ends {when}": (
-        "{value} aus {what} (Position {position}) enden am {when}",
+        "{value} aus {what} (Position {position}), Ende am {when}",
         "{value} van {what} (positie {position}) eindigt op {when}",
     ),
     "{value} of {what} (position {position}) ended {when}": (
-        "{value} aus {what} (Position {position}) endeten am {when}",
+        "{value} aus {what} (Position {position}), Ende war am {when}",
         "{value} van {what} (positie {position}) eindigde op {when}",
     ),
     "and {count} more": ("und {count} weitere", "en nog {count}"),

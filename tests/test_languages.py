@@ -195,7 +195,7 @@ def test_programs_get_the_same_of_other_programmes(scores: Path, licensed: Path)
 def test_a_standing_in_german_and_dutch(ledger: Path) -> None:
     german = points(ledger, "--lang", "de", "standing", "P-28", *AT).stdout
     assert "gefährdet        seit 2026-01-15: was bekanntermaßen endet, führt darunter\n" in german
-    assert "nicht mehr erfüllt ab 2026-07-14: selbst gewonnene Punkte, 58.91 von 63, es fehlen 4.09\n" in german
+    assert "nicht mehr erfüllt ab 2026-07-14: selbst gewonnene Punkte, 58.91 von 63, 4.09 zu wenig\n" in german
     dutch = points(ledger, "--lang", "nl", "standing", "P-28", *AT).stdout
     assert "niveau vervalt        2027-01-15, daarna geen, als er niets meer gebeurt" in dutch and "om Gold te behouden\n" in dutch
     talk = points(ledger, "--lang", "de", "rebuild").stderr
