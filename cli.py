@@ -35,16 +35,21 @@ from ledger.guards import Associations
 from ledger.history import History
 from ledger.instants import DAY, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
+from ledger.languages import LANGUAGES, speak, spoken, t
 from ledger.log import Log
+from ledger.projections import achievements as achieved
 from ledger.projections import dashboard as boards
+from ledger.projections import licences as counts
 from ledger.projections import spread
-from ledger.projections.questions import Moment, Questions
+from ledger.projections.questions import Moment, Questions, Ranked
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Cause, Considered, Lot, MeasureCount, RequirementCount, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Basis, Cause, Considered, Lot, MeasureCount, RequirementCount, Standing, TierProgress
 from ledger.rules.book import Book
+from ledger.rules.breakdown import point_measures
 from ledger.rules.difference import difference
+from ledger.rules.labels import label, requirement
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
 from ledger.settings import Settings, collect_seldom
@@ -81,7 +86,7 @@ class Ledger:
         """What is in the log and not yet in the read models, whoever left it there: relay, bus, project."""
         behind = self.log.head() - self.store.position()
         if behind < 0 or behind > REBUILD_FROM:
-            with _bar("making the read models") as step:
+            with _bar(t("making the read models")) as step:
                 self.project.rebuild(step)
             return
         relay = Relay(self.log, self.bus, self.store.position())
@@ -98,8 +103,28 @@ class Ledger:
 # -- plumbing ----------------------------------------------------------------------------------------------------------
 
 
+SECTIONS = {
+    "One partner": ("standing", "why", "timeline", "history", "changes", "breakdown", "simulate"),
+    "What a partner sees": ("dashboard", "clients", "client", "team", "achievements", "quick-wins", "licences"),
+    "Many partners": ("ranking", "at-risk", "nominees", "awards"),
+    "Writing": ("record", "import", "override", "reverse", "expire"),
+    "Rules and keeping": ("rules", "rebuild", "verify", "export", "topics", "demo"),
+}
+"""The commands as the help lists them."""
+
+
 class Group(click.Group):
     """Errors of the ledger end in their words and their exit code, never in a traceback."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        listed = {name for names in SECTIONS.values() for name in names}
+        others = [name for name in self.list_commands(ctx) if name not in listed]
+        for section, names in (*SECTIONS.items(), ("Others", others)):
+            shown = [(name.ljust(width), self.commands[name].get_short_help_str(formatter.width - width - 6)) for name in names]
+            if shown:
+                with formatter.section(section):
+                    formatter.write_dl(shown)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -117,15 +142,18 @@ class Group(click.Group):
             out.say(f"points: {error.filename or 'the output'}: {error.strerror} [no_access]")
             ctx.exit(2)
         except KeyboardInterrupt:
-            out.say("points: stopped; what was recorded so far is safe")
+            out.say(t("points: stopped; what was recorded so far is safe"))
             ctx.exit(130)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--ledger", "path", help="The ledger's file, or a postgresql:// URL (POINTS_LEDGER_PATH; default ledger.db).")
+@click.option(
+    "--lang", type=click.Choice(LANGUAGES), help="The language of tables and messages (POINTS_LEDGER_LANG; default that of the locale)."
+)
 @click.version_option(package_name="points-ledger")
 @click.pass_context
-def main(ctx: click.Context, path: str | None) -> None:
+def main(ctx: click.Context, path: str | None, lang: str | None) -> None:
     """A book of record for partner points that can explain itself.
 
     \b
@@ -137,6 +165,7 @@ def main(ctx: click.Context, path: str | None) -> None:
     """
     collect_seldom()
     ctx.obj = _settings(path)
+    speak(lang or ctx.obj.language)
 
 
 def _settings(path: str | None) -> Settings:
@@ -213,6 +242,28 @@ def _moment(settings: Settings, now: Instant, as_of: str | None, known_at: str |
     return Moment(when, position, known_when)
 
 
+def _called(programme: str) -> Callable[[str | None], str]:
+    """What the names of a programme are called in the language that is spoken; where there is no tier, `none`. Programs get the names."""
+    return lambda name: out.word("none") if name is None else out.Told(label(programme, name, spoken()), name)
+
+
+def _award(called: Callable[[str | None], str], name: str) -> str:
+    """An award by the name that `--award` takes, with its label."""
+    shown = called(name)
+    return out.named(name, str(shown) if shown.casefold() != name.casefold() else None)
+
+
+def _tiers(questions: Questions, partner: str, moment: Moment) -> Callable[[str | None], str]:
+    """As `_called`; of rulebooks that have no tiers nothing is said."""
+    life = questions.life(partner, moment)
+    called = _called(life.book(questions.as_of(moment)).programme)
+    return called if any(performance.book.ranks for performance in life.performances) else lambda _: ""
+
+
+def _programme(questions: Questions, partner: str, moment: Moment) -> str:
+    return questions.life(partner, moment).book(questions.as_of(moment)).programme
+
+
 def _name(ledger: Ledger, kind: str, id: str | None) -> str:
     """A name beside the id, where the directory has one."""
     return out.named(id or "", ledger.directory.get(kind, id).name if id is not None else None)
@@ -230,7 +281,7 @@ def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
     """Record events: CloudEvents in JSON, one a line. A receipt for each goes to stdout."""
     with _open(settings, create=True) as ledger:
         if file.isatty():
-            out.say("events from here, CloudEvents in JSON, one a line; Ctrl-D ends them")
+            out.say(t("events from here, CloudEvents in JSON, one a line; Ctrl-D ends them"))
         lines, receipts = [(n, line) for n, line in enumerate(file.read().split(b"\n"), start=1) if line.strip()], list[Receipt]()
         for begin in range(0, len(lines), settings.batch_size):
             receipts += ledger.intake.record([line for _, line in lines[begin : begin + settings.batch_size]], migrate=migrate)
@@ -243,19 +294,20 @@ def record(settings: Settings, file: Any, migrate: bool, form: str) -> None:
 def _receipt(line: int, receipt: Receipt) -> tuple[Any, ...]:
     match receipt:
         case Accepted(position=position):
-            return line, "accepted", position, None, None, None, None
+            return line, out.word("accepted"), position, None, None, None, None
         case Duplicate(of=position):
-            return line, "duplicate", position, None, None, None, None
+            return line, out.word("duplicate"), position, None, None, None, None
         case _:
             refusal = receipt.refusal
-            return line, "refused", None, refusal.code, refusal.where, refusal.reason, refusal.hint
+            return line, out.word("refused"), None, refusal.code, refusal.where, refusal.reason, refusal.hint
 
 
 def _conclude(receipts: list[Receipt]) -> None:
     accepted = sum(isinstance(receipt, Accepted) for receipt in receipts)
     duplicates = sum(isinstance(receipt, Duplicate) for receipt in receipts)
     refused = len(receipts) - accepted - duplicates
-    out.say(f"{len(receipts)} received: {accepted} accepted, {out.many(duplicates, 'duplicate')}, {refused} refused")
+    counted = {"accepted": accepted, "duplicates": out.many(duplicates, "duplicate"), "refused": refused}
+    out.say(t("{received} received: {accepted} accepted, {duplicates}, {refused} refused", received=len(receipts), **counted))
     if refused:
         raise click.exceptions.Exit(1)
 
@@ -269,25 +321,25 @@ def import_(settings: Settings, mapping: Path, file: Path, refused_path: Path | 
     """Import a CSV file (or .csv.gz) by a mapping. Run it again to go on where it stopped."""
     compiled = importing.load_mapping(mapping)
     if sys.stderr.isatty():
-        out.say(f"reading {file}")
+        out.say(t("reading {file}", file=file))
     lines = importing.load(compiled, file)
     target = refused_path or file.with_name(file.name + ".refused.jsonl")
     with _open(settings, create=True) as ledger, target.open("w", encoding="utf-8") as refusals:
-        with click.progressbar(length=len(lines), label="recording", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        with click.progressbar(length=len(lines), label=t("recording"), file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
             def refused(line: importing.Line, refusal: Refusal) -> None:
                 refusals.write(importing.refusal_line(line, refusal))
 
             counts = importing.record(lines, ledger.intake, settings.batch_size, refused, bar.update)
         ledger.catch_up()
-    duplicates = out.many(counts.duplicates, "duplicate")
-    out.say(f"{out.many(counts.received, 'line')}: {counts.accepted} accepted, {duplicates}, {counts.refused} refused")
+    counted = {"accepted": counts.accepted, "duplicates": out.many(counts.duplicates, "duplicate"), "refused": counts.refused}
+    out.say(t("{lines}: {accepted} accepted, {duplicates}, {refused} refused", lines=out.many(counts.received, "line"), **counted))
     for code, count in sorted(counts.by_code.items()):
-        out.say(f"  {count} refused: {code}")
+        out.say(t("  {count} refused: {code}", count=count, code=code))
     if not counts.refused and refused_path is None:
         target.unlink()
     if counts.refused:
-        out.say(f"the refusals are in {target}")
+        out.say(t("the refusals are in {file}", file=target))
         raise click.exceptions.Exit(1)
 
 
@@ -329,7 +381,7 @@ def grant(settings: Settings, /, partner: str, since: str, until: str | None, id
         "override.granted.v1", subject=partner, effective_at=begin, id=f"{identity}/granted", source="points/override",
         override=identity, until=end, **data,
     )  # fmt: skip
-    _record_one(settings, made, f"{identity} granted until {end}")
+    _record_one(settings, made, t("{override} granted until {end}", override=identity, end=end))
 
 
 def _check_override(questions: Questions, partner: str, moment: Moment, data: Mapping[str, str | None]) -> Book:
@@ -359,7 +411,7 @@ def revoke(settings: Settings, partner: str, identity: str, since: str, reason: 
         "override.revoked.v1", subject=partner, effective_at=dates.start(since, utc_now(), settings.zone), id=f"{identity}/revoked",
         source="points/override", override=identity, reason=reason, author=author,
     )  # fmt: skip
-    _record_one(settings, made, f"{identity} revoked")
+    _record_one(settings, made, t("{override} revoked", override=identity))
 
 
 @override.command("list")
@@ -387,18 +439,20 @@ def reverse(settings: Settings, position: int, reason: str, author: str) -> None
         "event.reversed.v1", subject=target.subject, effective_at=utc_now(), id=f"reversal of {source} {identity}"[:200],
         source="points/reverse", reverses={"source": source, "id": identity}, reason=reason, author=author,
     )  # fmt: skip
-    _record_one(settings, made, f"{source} {identity} reversed")
+    _record_one(settings, made, t("{event} reversed", event=f"{source} {identity}"))
 
 
 def _record_one(settings: Settings, made: Any, done: str, *, create: bool = False) -> None:
     with _open(settings, create=create) as ledger:
         (receipt,) = ledger.intake.record([made])
         if not isinstance(receipt, Accepted | Duplicate):
-            out.say(f"points: refused: {receipt.refusal}")
+            out.say(t("points: refused: {refusal}", refusal=receipt.refusal))
             raise click.exceptions.Exit(1)
         ledger.catch_up()
-        at = receipt.position if isinstance(receipt, Accepted) else receipt.of
-        out.say(f"{done}: {'accepted' if isinstance(receipt, Accepted) else 'recorded before'} at position {at}")
+        if isinstance(receipt, Accepted):
+            out.say(t("{done}: accepted at position {position}", done=done, position=receipt.position))
+        else:
+            out.say(t("{done}: recorded before at position {position}", done=done, position=receipt.of))
 
 
 @main.command()
@@ -409,7 +463,8 @@ def expire(settings: Settings, until: str) -> None:
     with _open(settings) as ledger:
         receipts = Expire(ledger.history, ledger.intake).step(dates.moment(until, ledger.clock(), settings.zone))
         ledger.catch_up()
-        out.say(f"{out.many(sum(isinstance(receipt, Accepted) for receipt in receipts), 'announcement')} recorded")
+        announced = sum(isinstance(receipt, Accepted) for receipt in receipts)
+        out.say(t("{announcements} recorded", announcements=out.many(announced, "announcement")))
 
 
 # -- one partner -------------------------------------------------------------------------------------------------------
@@ -428,38 +483,63 @@ def standing(partner: str, goal: str | None, questions: Questions, moment: Momen
         out.emit(answer, form)
 
 
+FACTS = ("award", "credited tier", "performance tier", "without overrides", "at risk", "tier lost at")
+"""What a standing begins with, one below the other."""
+
+
+def _show_fact(name: str, said: str) -> None:
+    out.line(f"{t(name).ljust(_facts_width())}{said}")
+
+
+def _facts_width() -> int:
+    return max(len(t(name)) for name in FACTS) + 1
+
+
 def _show_standing(ledger: Ledger, answer: Standing) -> None:
-    _show_basis(ledger, answer)
+    called = _called(answer.basis.programme)
+    _show_basis(ledger, answer.basis)
     if answer.awards:
-        _show_awards(answer.awards)
-    else:
-        _show_tiers(answer)
+        _show_awards(answer.awards, called)
+    elif _has_tiers(answer):
+        _show_tiers(answer, called)
+    elif "score" in answer.values:
+        out.line(f"{called('score')}  {out.number(answer.values['score'])}")
     out.line()
-    _show_values(answer)
-    tracks = [("to keep", answer.keep), ("next", answer.next), ("goal", answer.goal)]
+    _show_values(answer, called)
+    tracks = [("to keep: {tier}", answer.keep), ("next: {tier}", answer.next), ("goal: {tier}", answer.goal)]
     if len(answer.options) > 1:
-        tracks = [*tracks[:1], *[("next" if answer.goal is None else "goal", option) for option in answer.options]]
-    for label, track in tracks:
+        tracks = [*tracks[:1], *[("next: {tier}" if answer.goal is None else "goal: {tier}", option) for option in answer.options]]
+    for title, track in tracks:
         if track is not None:
-            _show_track(label, track)
+            _show_track(title, track, answer.basis.programme)
     if answer.parked:
-        out.say(f"points: parked: {answer.parked}")
+        out.say(t("points: parked: {why}", why=answer.parked))
 
 
-def _show_values(answer: Standing) -> None:
+def _has_tiers(answer: Standing) -> bool:
+    """Whether there is anything to be credited with: of several tiers one is always held or the next."""
+    return (answer.credited or answer.performance or answer.next) is not None
+
+
+def _show_values(answer: Standing, called: Callable[[str | None], str]) -> None:
     """Of many values those that are not 0."""
     shown = {name: value for name, value in answer.values.items() if value or len(answer.values) <= 24}
     if shown:
-        out.table(("measure", "value", "unit"), [(name, value, answer.units.get(name, "")) for name, value in shown.items()])
+        out.table(
+            ("measure", "value", "unit"), [(called(name), value, called(answer.units.get(name, ""))) for name, value in shown.items()]
+        )
     if len(shown) < len(answer.values):
-        out.line(f"{len(answer.values) - len(shown)}{' others' if shown else ' values'} are 0 (-o json has all)")
+        others = len(answer.values) - len(shown)
+        told = "{count} others are 0 (-o json has all)" if shown else "{count} values are 0 (-o json has all)"
+        out.line(t(told, count=others))
 
 
-def _show_awards(awards: Sequence[AwardStanding]) -> None:
+def _show_awards(awards: Sequence[AwardStanding], called: Callable[[str | None], str]) -> None:
     """Those that have come somewhere; the rest is counted."""
     begun = [award for award in awards if award.status != "none"]
     lines = [
-        (a.award, a.group, f"{a.status}, at risk" if a.at_risk else a.status, a.credited or "none", a.performance or "none", a.option,
+        (_award(called, a.award), called(a.group), out.word(f"{a.status}, at risk" if a.at_risk else a.status), called(a.credited),
+         called(a.performance), called(a.option),
          out.when(a.credited_since), out.when(a.anniversary))
         for a in begun
     ]  # fmt: skip
@@ -467,74 +547,98 @@ def _show_awards(awards: Sequence[AwardStanding]) -> None:
         out.table(("award", "group", "status", "credited", "performance", "option", "since", "anniversary"), lines)
     if len(begun) < len(awards):
         others = out.many(len(awards) - len(begun), "other award" if begun else "award")
-        out.line(f"{others}: nothing of what is asked for is there; --award NAME shows one in full")
+        out.line(t("{awards}: nothing of what is asked for is there; --award NAME shows one in full", awards=others))
 
 
-def _show_tiers(answer: Standing) -> None:
+def _show_tiers(answer: Standing, called: Callable[[str | None], str]) -> None:
     if answer.award is not None:
         award = answer.award
-        coming = f", anniversary {out.when(award.anniversary)}" if award.anniversary is not None else ""
-        out.line(f"award             {award.award}: {award.status}{f' by {award.option}' if award.option else ''}{coming}")
-    out.line(f"credited tier     {answer.credited or 'none'}{_since(answer)}")
-    out.line(f"performance tier  {answer.performance or 'none'}")
+        coming = t(", anniversary {when}", when=out.when(award.anniversary)) if award.anniversary is not None else ""
+        by = t(" by {option}", option=called(award.option)) if award.option else ""
+        _show_fact("award", f"{_award(called, award.award)}: {t(award.status)}{by}{coming}")
+    _show_fact("credited tier", f"{called(answer.credited)}{_since(answer)}")
+    _show_fact("performance tier", called(answer.performance))
     bare = answer.without_overrides
     if answer.overrides or (bare.credited, bare.performance) != (answer.credited, answer.performance):
-        out.line(f"without overrides {bare.credited or 'none'} (performance {bare.performance or 'none'})")
+        without = t("{credited} (performance {performance})", credited=called(bare.credited), performance=called(bare.performance))
+        _show_fact("without overrides", without)
     if answer.at_risk is not None:
         risk = answer.at_risk
-        out.line(f"at risk           since {out.when(risk.since)}: {risk.why}")
-        _show_cause(risk.cause, answer.basis.as_of)
+        _show_fact("at risk", t("since {when}: {why}", when=out.when(risk.since), why=t(risk.why)))
+        _show_cause(risk.cause, called, answer.basis.as_of)
     elif answer.credited is not None:
-        out.line("at risk           no")
+        _show_fact("at risk", t("no"))
     if answer.tier_lost_at is not None:
         lost = answer.tier_lost_at
-        out.line(f"tier lost at      {out.when(lost.at)}, to {lost.falls_to or 'none'}, if nothing more happens ({_why(lost.how)})")
-        _show_cause(lost.cause, answer.basis.as_of, lost.at)
+        fields = {"when": out.when(lost.at), "tier": called(lost.falls_to), "why": _why(lost.how)}
+        _show_fact("tier lost at", t("{when}, to {tier}, if nothing more happens ({why})", **fields))
+        _show_cause(lost.cause, called, answer.basis.as_of, lost.at)
     elif answer.credited is not None:
-        out.line("tier lost at      never, by what is known")
+        _show_fact("tier lost at", t("never, by what is known"))
 
 
-def _show_basis(ledger: Ledger, answer: Standing) -> None:
-    on = answer.basis
-    out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, known at position {on.known_at}")
-    forecast = f", foreseen from {out.when(on.foreseen_from)}" if on.foreseen_from is not None else ""
-    out.line(f"by {on.book} ({on.book_hash[:12]}, language {on.language}){forecast}")
+def _show_basis(ledger: Ledger, on: Basis) -> None:
+    partner = _name(ledger, "partner", on.partner)
+    out.line(t("{partner}  as of {when}, known at position {position}", partner=partner, when=out.when(on.as_of), position=on.known_at))
+    forecast = t(", foreseen from {when}", when=out.when(on.foreseen_from)) if on.foreseen_from is not None else ""
+    out.line(t("by {book} ({hash}, language {language})", book=on.book, hash=on.book_hash[:12], language=on.language) + forecast)
     out.line()
 
 
 def _since(answer: Standing) -> str:
-    return f" since {out.when(answer.credited_since)} ({_why(answer.credited_because)})" if answer.credited_since is not None else ""
+    if answer.credited_since is None:
+        return ""
+    return t(" since {when} ({why})", when=out.when(answer.credited_since), why=_why(answer.credited_because))
 
 
 def _why(step: str) -> str:
-    return {"dropped": "not met at any checkpoint of the window"}.get(step, step)
+    """What made a credited tier so."""
+    return out.word({"required": "a required condition is not met", "dropped": "not met at any checkpoint of the window"}.get(step, step))
 
 
-def _show_cause(cause: Cause | None, as_of: Instant, lost_at: Instant | None = None) -> None:
+def _show_cause(cause: Cause | None, called: Callable[[str | None], str], as_of: Instant, lost_at: Instant | None = None) -> None:
     """The requirement that fails, from when, how much is missing, and what takes it away."""
     if cause is None:
         return
-    fails = f"fails on {out.when(cause.at)}" if cause.at > as_of else "fails" if cause.at == as_of else f"fails since {out.when(cause.at)}"
-    by = f" by {out.when(lost_at)}" if lost_at is not None and lost_at != cause.at else ""
-    there = f": {out.number(cause.value)} of {out.number(cause.threshold)}{by}, {out.number(cause.missing)} missing"
-    out.line(f"                  {cause.requirement} {fails}{there if cause.value is not None else ''}")
+    indent = " " * _facts_width()
+    fails = (
+        "{requirement} fails on {when}"
+        if cause.at > as_of
+        else "{requirement} fails since {when}"
+        if cause.at < as_of
+        else "{requirement} fails"
+    )
+    said = t(fails, requirement=called(cause.requirement), when=out.when(cause.at))
+    if cause.value is not None:
+        by = t(" by {when}", when=out.when(lost_at)) if lost_at is not None and lost_at != cause.at else ""
+        numbers = {"value": out.number(cause.value), "threshold": out.number(cause.threshold), "missing": out.number(cause.missing)}
+        said += t(": {value} of {threshold}{by}, {missing} missing", by=by, **numbers)
+    out.line(f"{indent}{said}")
     for lot in cause.lots[:5]:
-        ends = f"{'ends' if lot.until > as_of else 'ended'} {out.when(lot.until)}"
-        out.line(f"                    {out.number(lot.value)} of {lot.about} (position {lot.position}) {ends}")
+        ends = (
+            "{value} of {what} (position {position}) ends {when}"
+            if lot.until > as_of
+            else "{value} of {what} (position {position}) ended {when}"
+        )
+        fields = {"value": out.number(lot.value), "what": lot.about, "position": lot.position, "when": out.when(lot.until)}
+        out.line(f"{indent}  {t(ends, **fields)}")
     if len(cause.lots) > 5:
-        out.line(f"                    and {len(cause.lots) - 5} more")
+        out.line(f"{indent}  {t('and {count} more', count=len(cause.lots) - 5)}")
 
 
-def _show_track(label: str, track: TierProgress) -> None:
+def _show_track(title: str, track: TierProgress, programme: str) -> None:
+    called = _called(programme)
+    by = t(" by {option}", option=called(track.option)) if track.option else ""
     out.line()
     out.table(
         ("requirement", "there", "needed", "missing", "met", "note"),
         [
-            (p.text, p.value, p.threshold, p.missing, p.met, "override" if p.overridden else "assumed" if p.assumed else "")
+            (requirement(programme, p.requirement, p.text, spoken()), p.value, p.threshold, p.missing, p.met,
+             out.word("override" if p.overridden else "assumed" if p.assumed else ""))
             for p in track.requirements
         ],
-        f"{label}: {track.tier}{f' by {track.option}' if track.option else ''}",
-    )
+        t(title, tier=called(track.tier)) + by,
+    )  # fmt: skip
 
 
 @main.command()
@@ -550,24 +654,29 @@ def why(partner: str, goal: str | None, name: str | None, questions: Questions, 
     if form != "table":
         out.emit(answer if name is None else {"basis": answer.standing.basis, "number": name, "reason": answer.reasons[name]}, form)
         return
-    _show_basis(ledger, answer.standing)
+    _show_basis(ledger, answer.standing.basis)
+    called = _called(answer.standing.basis.programme)
     if name is not None:
         out.tree(answer.reasons[name], limit=100)
         return
-    out.line(f"credited {answer.standing.credited or 'none'}, performance {answer.standing.performance or 'none'}")
+    if _has_tiers(answer.standing):
+        tiers = {"credited": called(answer.standing.credited), "performance": called(answer.standing.performance)}
+        out.line(t("credited {credited}, performance {performance}", **tiers))
     if answer.standing.awards:
-        out.line("--award NAME explains an award, --number NAME a number; -o json has all")
+        out.line(t("--award NAME explains an award, --number NAME a number; -o json has all"))
     for step in answer.steps:
-        out.line(f"  {out.when(step.start)}  credited {step.credited or 'none'}: {_why(step.because)} ({step.book})")
+        fields = {"when": out.when(step.start), "tier": called(step.credited), "why": _why(step.because), "book": step.book}
+        out.line(t("  {when}  credited {tier}: {why} ({book})", **fields))
     for seen in answer.checkpoints[-6:]:
-        what = "review" if seen.review else "checkpoint"
-        out.line(
-            f"  {out.when(seen.at)}  {what}: performance {seen.performance or 'none'}, credited {seen.credited or 'none'} {seen.verdict}"
-        )
+        said = "  {when}  checkpoint: performance {performance}, credited {credited} {verdict}"
+        if seen.review:
+            said = "  {when}  review: performance {performance}, credited {credited} {verdict}"
+        fields = {"when": out.when(seen.at), "performance": called(seen.performance), "credited": called(seen.credited)}
+        out.line(t(said, verdict=t(seen.verdict), **fields))
     told, number = set[Reason](), _score(answer.reasons)
-    for label, reason in answer.requirements.items():
+    for heading, reason in answer.requirements.items():
         out.line()
-        out.line(label)
+        out.line(heading)
         out.tree(reason, 1, told=told)
     if not answer.requirements and number is not None:
         out.line()
@@ -703,13 +812,16 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
     begin = None if since is None else dates.start(since, now, zone)
     end = None if until is None else dates.moment(until, now, zone) + 1
     found = questions.timeline(partner, moment, since=begin, until=end)
-    names = _main_values(i.values for i in found)
+    names, called = _main_values(i.values for i in found), _called(_programme(questions, partner, moment))
+    tier = _tiers(questions, partner, moment)
     lines = [
-        (out.when(i.start), out.when(i.end), i.credited or "none", i.performance or "none", *[i.values.get(name) for name in names],
-         i.book, _why(i.because), "foreseen" if i.foreseen else "", tuple(f"{day.what} {out.when(day.at)}" for day in i.notices))
+        (out.when(i.start), out.when(i.end), tier(i.credited), tier(i.performance), *[i.values.get(name) for name in names],
+         i.book, _why(i.because), out.word("foreseen" if i.foreseen else ""),
+         tuple(f"{out.word(day.what)} {out.when(day.at)}" for day in i.notices))
         for i in found
     ]  # fmt: skip
-    out.rows(("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen", "notices"), lines, form, found)
+    headings = ("from", "until", "credited", "performance", *map(called, names), "rulebook", "because", "foreseen", "notices")
+    out.rows(headings, lines, form, found)
 
 
 def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
@@ -722,12 +834,14 @@ def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
 @click.option("--from", "since", help="Begin here.")
 @asked
 def history(partner: str, since: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Every event of PARTNER, with score and tier before and after."""
+    """Every event of PARTNER with score and tier before and after."""
     begin = None if since is None else dates.start(since, ledger.clock(), ledger.settings.zone)
     found = questions.past(partner, moment) if begin is None else questions.past(partner, moment, since=begin)
+    tier = _tiers(questions, partner, moment)
     lines = [
-        (row.position, out.when(row.effective_at), out.when(row.recorded_at), row.kind, row.about, "reversed" if row.reversed else "",
-         _score(row.before), _score(row.after), row.credited_before or "none", row.credited_after or "none")
+        (row.position, out.when(row.effective_at), out.when(row.recorded_at), row.kind, row.about,
+         out.word("reversed" if row.reversed else ""), _score(row.before), _score(row.after), tier(row.credited_before),
+         tier(row.credited_after))
         for row in found
     ]  # fmt: skip
     columns = ("position", "effective", "recorded", "kind", "about", "reversed", "before", "after", "tier before", "tier after")
@@ -754,37 +868,54 @@ def breakdown(
 ) -> None:  # fmt: skip
     """Points of PARTNER by client, lot or month. A lot is active, pending, expired, lost or reversed."""
     if by_month:
-        _show_months(boards.months_of(questions.months(partner, moment)), form)
+        _show_months(boards.months_of(questions.months(partner, moment)), _called(_programme(questions, partner, moment)), form)
         return
-    _, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    on, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
+    book, called = questions.life(partner, moment).book(on.as_of), _called(on.programme)
+    if not found and not point_measures(book):
+        _say_no_lots(book)
+        if form == "table":
+            return
     if ending is not None:
         end = dates.ahead(ending, questions.as_of(moment), ledger.settings.zone)
-        _show_lots(ledger, boards.ending(found, end), form)
+        _show_lots(ledger, boards.ending(found, end), called, form)
         return
     if show_lots or form == "csv":
-        _show_lots(ledger, [lot for row in found for lot in row.lots], form)
+        _show_lots(ledger, [lot for row in found for lot in row.lots], called, form)
         return
     measures = sorted({name for row in found for name in row.totals})
     lines = [(_name(ledger, "client", row.client), *[row.totals.get(n, Fraction(0)) for n in measures], len(row.lots)) for row in found]
-    out.rows(("client", *measures, "lots"), lines, form, found)
+    out.rows(("client", *map(called, measures), "lots"), lines, form, found)
 
 
-def _show_lots(ledger: Ledger, found: Sequence[Lot], form: str) -> None:
+def _say_no_lots(book: books.Book) -> None:
+    """What to ask where no lot brings points."""
+    instead = "points why"
+    if achieved.score_of(book) is not None and achieved.conditions(book):
+        instead = "points achievements"
+    elif counts.is_about(book):
+        instead = "points licences show"
+    said = "points: {book} counts no lots of points, so that there are none by client; ask {instead}, or points changes"
+    out.say(t(said, book=book.name, instead=instead))
+
+
+def _show_lots(ledger: Ledger, found: Sequence[Lot], called: Callable[[str | None], str], form: str) -> None:
     lines = [
-        (_name(ledger, "client", lot.client), lot.position, lot.measure, lot.line, lot.deal_type, lot.market, lot.amount, lot.currency,
-         lot.value, out.when(lot.start), out.when(lot.end), lot.state, "yes" if lot.assumed else "")
+        (_name(ledger, "client", lot.client), lot.position, called(lot.measure), lot.line, lot.deal_type, lot.market, lot.amount,
+         lot.currency, lot.value, out.when(lot.start), out.when(lot.end), out.word(lot.state), out.word("yes" if lot.assumed else ""))
         for lot in found
     ]  # fmt: skip
     columns = (
-        "client", "position", "measure", "line", "deal", "market", "amount", "currency", "points", "from", "until", "state", "assumed",
+        "client", "position", "measure", "line|product", "deal", "market", "amount", "currency", "points", "from", "until", "state",
+        "assumed",
     )  # fmt: skip
     out.rows(columns, lines, form, found)
 
 
-def _show_months(found: Sequence[boards.Month], form: str, title: str = "") -> None:
+def _show_months(found: Sequence[boards.Month], called: Callable[[str | None], str], form: str, title: str = "") -> None:
     names = _main_values(month.values for month in found)
-    lines = [(day_text(m.at)[:7], *[m.values.get(name) for name in names], "foreseen" if m.foreseen else "") for m in found]
-    out.rows(("month", *names, "foreseen"), lines, form, found, title)
+    lines = [(day_text(m.at)[:7], *[m.values.get(name) for name in names], out.word("foreseen" if m.foreseen else "")) for m in found]
+    out.rows(("month", *map(called, names), "foreseen"), lines, form, found, title)
 
 
 @main.command()
@@ -795,14 +926,20 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
     """What PARTNER gained and lost in PERIOD, and why. A period is 2024, 2024-Q1, 2024-03 or 2024-01..2024-03."""
     since, until = dates.period(period, ledger.clock(), ledger.settings.zone)
     found = questions.changes(partner, moment, since, until)
+    if not found.before:
+        out.say(t("points: {book} has neither points nor a score that could change; ask points history", book=found.basis.book))
     if form in ("json", "jsonl"):
         out.emit(found, form)
         return
-    lines = [(out.when(c.at), c.measure, c.delta, c.cause, _name(ledger, "client", c.client), c.position, c.about) for c in found.changes]
+    called = _called(found.basis.programme)
+    lines = [
+        (out.when(c.at), called(c.measure), c.delta, out.word(c.cause), _name(ledger, "client", c.client), c.position, c.about)
+        for c in found.changes
+    ]
     out.rows(("when", "measure", "change", "cause", "client", "position", "about"), lines, form)
     if form == "table":
         out.line()
-        out.table(("measure", "before", "after"), [(name, value, found.after[name]) for name, value in found.before.items()])
+        out.table(("measure", "before", "after"), [(called(name), value, found.after[name]) for name, value in found.before.items()])
 
 
 @main.command()
@@ -810,7 +947,7 @@ def changes(partner: str, period: str, questions: Questions, moment: Moment, led
 @click.option("--goal", help="A tier to measure progress against.")
 @asked
 def dashboard(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What a partner sees: tier, progress, clients, renewals, team."""
+    """PARTNER's own page: tier, progress, clients, renewals, team."""
     answer = questions.standing(partner, moment, goal=goal)
     board = boards.dashboard(questions.life(partner, moment), answer, questions.months(partner, moment))
     if form != "table":
@@ -818,8 +955,9 @@ def dashboard(partner: str, goal: str | None, questions: Questions, moment: Mome
         return
     _show_standing(ledger, answer)
     out.line()
-    alerts = f"{out.many(board.renewals_due, 'renewal decision')} due within 90 days; {'' if board.certified else 'not '}certified"
-    out.line(f"{alerts}; median tool usage {out.number(board.median_tool_usage) or 'none'}")
+    due = t("{decisions} due within 90 days", decisions=out.many(board.renewals_due, "renewal decision"))
+    usage = t("median tool usage {value}", value=out.number(board.median_tool_usage) or t("none"))
+    out.line(f"{due}; {t('certified') if board.certified else t('not certified')}; {usage}")
     out.line()
     _show_clients(ledger, board.clients, form)
     out.line()
@@ -828,7 +966,7 @@ def dashboard(partner: str, goal: str | None, questions: Questions, moment: Mome
     _show_team(ledger, board.team, form)
     if _main_values(month.values for month in board.months):
         out.line()
-        _show_months(board.months, form, "points by month")
+        _show_months(board.months, _called(answer.basis.programme), form, t("points by month"))
 
 
 def _show_renewals(ledger: Ledger, found: Sequence[boards.Renewal]) -> None:
@@ -837,8 +975,8 @@ def _show_renewals(ledger: Ledger, found: Sequence[boards.Renewal]) -> None:
          _name(ledger, "contact", r.manager))
         for r in found
     ]  # fmt: skip
-    columns = ("decision due", "due now", "renews", "client", "subscription", "line", "MRR", "currency", "owner", "manager")
-    out.table(columns, lines, "renewals")
+    columns = ("decision due", "due now", "renews", "client", "subscription", "line|product", "MRR", "currency", "owner", "manager")
+    out.table(columns, lines, t("renewals"))
 
 
 @main.command()
@@ -856,7 +994,7 @@ def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> 
         for c in found
     ]  # fmt: skip
     columns = ("client", "relationship", "country", "products", "apps used", "engagement", "MRR", "managed", "since")
-    out.rows(columns, lines, form, found, "clients")
+    out.rows(columns, lines, form, found, t("clients"))
 
 
 @main.command()
@@ -872,21 +1010,23 @@ def client(partner: str, client_id: str, questions: Questions, moment: Moment, l
         return
     _show_clients(ledger, [found.client], form)
     out.line()
-    out.line(f"links: CRM record {entry.crm_record or 'none'}, account {entry.account or 'none'}")
-    out.line(f"users: {', '.join(found.users) or 'none'}; usage: {', '.join(f'{k} {v}' for k, v in found.usage.items()) or 'none'}")
+    links = {"record": entry.crm_record or t("none"), "account": entry.account or t("none")}
+    used = {"users": ", ".join(found.users) or t("none"), "usage": ", ".join(f"{k} {v}" for k, v in found.usage.items()) or t("none")}
+    out.line(t("links: CRM record {record}, account {account}", **links))
+    out.line(t("users: {users}; usage: {usage}", **used))
     subscriptions = [
         (s.subscription, s.line, s.edition, s.mrr, s.currency, s.contact_tier, s.email_tier, s.apps, out.when(s.since))
         for s in found.subscriptions
     ]
-    columns = ("subscription", "line", "edition", "MRR", "currency", "contact tier", "e-mail tier", "apps", "since")
+    columns = ("subscription", "line|product", "edition", "MRR", "currency", "contact tier", "e-mail tier", "apps", "since")
     out.line()
-    out.table(columns, subscriptions, "subscriptions")
+    out.table(columns, subscriptions, t("subscriptions"))
     out.line()
     _show_renewals(ledger, found.renewals)
-    lots = found.points.lots if found.points is not None else ()
-    lines = [(lot.measure, lot.line, lot.value, out.when(lot.start), out.when(lot.end), lot.state) for lot in lots]
+    lots, called = found.points.lots if found.points is not None else (), _called(_programme(questions, partner, moment))
+    lines = [(called(lot.measure), lot.line, lot.value, out.when(lot.start), out.when(lot.end), out.word(lot.state)) for lot in lots]
     out.line()
-    out.table(("measure", "line", "points", "from", "until", "state"), lines, "sold and managed points")
+    out.table(("measure", "line|product", "points", "from", "until", "state"), lines, t("sold and managed points"))
 
 
 @main.command()
@@ -899,10 +1039,11 @@ def team(partner: str, questions: Questions, moment: Moment, ledger: Ledger, for
 
 def _show_team(ledger: Ledger, found: boards.Team, form: str) -> None:
     lines = [
-        (kind, _name(ledger, kind, m.id), m.role, m.duties, m.certificates, ledger.directory.get(kind, m.id).email, out.when(m.since))
+        (out.word(kind), _name(ledger, kind, m.id), m.role, m.duties, m.certificates, ledger.directory.get(kind, m.id).email,
+         out.when(m.since))
         for kind, members in (("person", found.people), ("contact", found.contacts)) for m in members
     ]  # fmt: skip
-    out.rows(("kind", "who", "role", "duties", "certificates", "e-mail", "since"), lines, form, title="team" if form == "table" else "")
+    out.rows(("kind", "who", "role", "duties", "certificates", "e-mail", "since"), lines, form, title=t("team") if form == "table" else "")
 
 
 @main.command()
@@ -923,20 +1064,171 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
     if form != "table":
         out.emit({"before": before, "after": after}, form)
         return
-    _show_basis(ledger, before)
-    out.line(f"supposed: {out.many(len(supposed), 'event')}")
+    _show_basis(ledger, before.basis)
+    out.line(t("supposed: {events}", events=out.many(len(supposed), "event")))
+    called = _called(before.basis.programme)
     names = [name for name in after.values if before.values.get(name) != after.values[name]]
     lines: list[tuple[Any, ...]] = [
-        ("credited", before.credited or "none", after.credited or "none"),
-        ("performance", before.performance or "none", after.performance or "none"),
-        ("at risk", before.at_risk is not None, after.at_risk is not None),
-        ("tier lost at", *[out.when(each.tier_lost_at.at) if each.tier_lost_at else "never" for each in (before, after)]),
-        *[(f"{b.award} {what}", getattr(b, what) or "none", getattr(a, what) or "none")
-          for b, a in zip(before.awards, after.awards, strict=True) for what in ("credited", "performance", "status")
+        *([
+            (t("credited"), called(before.credited), called(after.credited)),
+            (t("performance"), called(before.performance), called(after.performance)),
+            (t("at risk"), before.at_risk is not None, after.at_risk is not None),
+            (t("tier lost at"), *[out.when(each.tier_lost_at.at) if each.tier_lost_at else t("never") for each in (before, after)]),
+        ] if _has_tiers(before) or _has_tiers(after) else []),
+        *[(f"{called(b.award)} {t(what)}", *[say(getattr(award, what)) for award in (b, a)])
+          for b, a in zip(before.awards, after.awards, strict=True)
+          for what, say in (("credited", called), ("performance", called), ("status", out.word))
           if getattr(b, what) != getattr(a, what)],
-        *[(name, before.values.get(name), after.values[name]) for name in names],
+        *[(called(name), before.values.get(name), after.values[name]) for name in names],
     ]  # fmt: skip
     out.table(("what", "as it is", "as it would be"), lines)
+
+
+@main.command()
+@click.argument("partner")
+@asked
+def achievements(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER has reached and what is open.
+
+    Each achievement with its value, its bar, and what it would bring.
+    """
+    on, found = questions.achievements(partner, moment)
+    _show_achievements(ledger, on, found, form)
+
+
+@main.command("quick-wins")
+@click.argument("partner")
+@asked
+def quick_wins(partner: str, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """What PARTNER could reach next, the most points first."""
+    on, found = questions.quick_wins(partner, moment)
+    _show_achievements(ledger, on, found, form, title=t("quick wins"))
+
+
+def _show_achievements(ledger: Ledger, on: Basis, found: Sequence[achieved.Achievement], form: str, title: str = "") -> None:
+    if form == "table":
+        _show_basis(ledger, on)
+    called = _called(on.programme)
+    lines = [
+        (called(a.name), a.reached, a.value, a.bar, a.missing, None if a.reached else a.brings,
+         out.Told(requirement(on.programme, a.name, a.test, spoken()), a.test), out.word("assumed" if a.assumed else ""))
+        for a in found
+    ]  # fmt: skip
+    out.rows(("achievement", "reached", "value", "bar", "missing", "brings", "test", "mark"), lines, form, found, title)
+
+
+@main.group()
+def licences() -> None:
+    """Deployment and usage of licences: groups, buckets, export."""
+
+
+GROUPED_BY = {**{field: field for field in counts.KEY}, "customer": "client", "portfolio": ""}
+"""What `--by` takes: a client is also a customer, and the portfolio is all of them together."""
+
+
+def _scoped(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--scope", type=click.Choice((counts.ALL, counts.OWN)), default=counts.ALL, show_default=True,
+        help="All licences of a client, or only those through its own subscriptions with PARTNER.",
+    )(function)  # fmt: skip
+
+
+def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
+    reports = click.Choice((counts.DEPLOYMENT, counts.USAGE))
+    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True)(function)
+
+
+@licences.command("show")
+@click.argument("partner")
+@click.option("--by", multiple=True, type=click.Choice(tuple(GROUPED_BY)), default=("client",), show_default=True, help="One or several.")
+@_scoped
+@asked
+def licences_show(
+    partner: str, by: tuple[str, ...], scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """Deployment and usage of PARTNER's clients, why usage is above 100 %, and what to do.
+
+    By default as of the latest count. Percentages of a group are weighted by seats.
+    """
+    life, on = questions.licences(partner, moment)
+    asked_by = {GROUPED_BY[name] for name in by}
+    fields = [field for field in counts.KEY if field in asked_by]
+    found = counts.rows(life, on.as_of, fields, scope=scope)
+    if form == "table":
+        _show_basis(ledger, on)
+    shares = ("assigned", "sold", "deployment percent", "used", "entitled", "usage percent", "causes", "advice", "channels")
+    lines = [(*_keys(ledger, fields, row.key), *_shares(row)) for row in found]
+    out.rows((*fields, *shares), lines, form, found, t("portfolio") if not fields else "" if found else t("licences"))
+    if form == "table":
+        if fields and found:
+            out.line()
+            out.table(shares, [_shares(counts.portfolio(life, on.as_of, scope=scope))], t("portfolio"))
+        _show_words(found, on.programme)
+
+
+def _keys(ledger: Ledger, fields: Sequence[str], key: Sequence[str]) -> list[str]:
+    return [_name(ledger, "client", part) if field == "client" else part for field, part in zip(fields, key, strict=True)]
+
+
+def _shares(row: counts.Row) -> list[Any]:
+    shares = [
+        part for share in (row.deployment, row.usage)
+        for part in ((share.part, share.whole, _percent(share)) if share is not None else (None, None, None))
+    ]  # fmt: skip
+    causes, advice = (tuple(told.name.partition("_")[2] for told in each) for each in (row.causes, row.advice))
+    return [*shares, causes, advice, row.channels]
+
+
+def _percent(share: counts.Share) -> Fraction | str:
+    return out.Told(t(counts.NO_ENTITLEMENTS), "") if share.percent is None else share.percent
+
+
+def _show_words(found: Sequence[counts.Row], programme: str) -> None:
+    """What the causes and the advice of a table mean, each once: by its label, else in the rulebook's own words."""
+    for title, each in ((t("above 100 %"), [row.causes for row in found]), (t("advice"), [row.advice for row in found])):
+        told = {one.name: one.words for row in each for one in row}
+        if told:
+            out.line()
+            out.line(title)
+        for name, words in told.items():
+            said = label(programme, name, spoken())
+            out.line(f"  {name.partition('_')[2]}: {words if said == name else said}")
+
+
+@licences.command("buckets")
+@click.argument("partner")
+@_reported
+@_scoped
+@asked
+def licences_buckets(
+    partner: str, report: str, scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """PARTNER's clients in buckets of 20 % of deployment or usage; above 100 % is one of its own."""
+    life, on = questions.licences(partner, moment)
+    found = counts.buckets(life, on.as_of, report, scope=scope)
+    if form == "table":
+        _show_basis(ledger, on)
+    lines = [(out.word(name), len(each), tuple(_name(ledger, "client", client) for client in each)) for name, each in found.items()]
+    out.rows((report, "clients", "who"), lines, form)
+
+
+@licences.command("export")
+@click.argument("partner")
+@_reported
+@_scoped
+@asked
+def licences_export(
+    partner: str, report: str, scope: str, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """The rows of PARTNER's report with the columns of the published export.
+
+    --as-of is its processedDateTime, by default that of the latest count.
+    """
+    life, on = questions.licences(partner, moment)
+    names = {entry.id: entry.name for entry in ledger.directory.all("client") if entry.name is not None}
+    columns = counts.DEPLOYMENT_COLUMNS if report == counts.DEPLOYMENT else counts.USAGE_COLUMNS
+    lines = [tuple(row.values()) for row in counts.export(life, on.as_of, report, names, scope=scope)]
+    out.rows(columns, lines, form)
 
 
 # -- many partners -----------------------------------------------------------------------------------------------------
@@ -948,24 +1240,66 @@ def simulate(partner: str, file: Any, goal: str | None, questions: Questions, mo
 @asked
 def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """All partners by score; shared places are 1, 2, 2, 4."""
-    names = {entry.id: entry.name for entry in ledger.directory.all("partner") if entry.name is not None}
+    names = _partners(ledger)
     rows = questions.ranking(moment, names)
     found = [row for row in rows if tier in (None, row.credited)][:limit]
     lines = [
         (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
-         r.credited or "none", r.performance or "none", r.parked or "")
+         _tier(r, r.credited), _tier(r, r.performance), r.parked or "")
         for r in found
     ]  # fmt: skip
-    out.rows(("place", "partner", "score", "sold", "managed", "credited", "performance", "parked"), lines, form, found)
+    sums = map(_called(next((r.programme for r in found), "")), ("sold", "managed"))
+    out.rows(("place", "partner", "score", *sums, "credited", "performance", "parked"), lines, form, found)
     _say_parked(row.partner for row in rows if row.parked)
+
+
+def _partners(ledger: Ledger) -> dict[str, str]:
+    return {entry.id: entry.name for entry in ledger.directory.all("partner") if entry.name is not None}
+
+
+def _tier(row: Ranked, tier: str | None) -> str:
+    """Nothing where there are no tiers to have."""
+    return _called(row.programme)(tier) if row.tiered or row.score is None else ""
+
+
+@main.command()
+@click.option("--year", type=click.IntRange(1, 9998), help="Of this year; default the latest whose 30 June lies before --as-of.")
+@click.option("--best", type=click.IntRange(min=1), default=achieved.NOMINEES, show_default=True, help="So many places.")
+@asked
+def nominees(year: int | None, best: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The best by score at the end of 30 June of a year.
+
+    All those on the last place are included.
+    """
+    names = _partners(ledger)
+    found = questions.nominees(moment, year, best, names)
+    places = found.nominees if found is not None else ()
+    if form == "table" and found is not None:
+        out.line(t("nominees of {year}, as of {when}", year=found.year, when=out.when(found.at)))
+        out.line()
+    lines = [(p.place, out.named(p.partner, names.get(p.partner)), p.score) for p in places]
+    out.rows(("place", "partner", "score"), lines, form, places, "" if places else t("nominees"))
+    _say_parked(found.parked if found is not None else ())
+
+
+@main.command()
+@click.option("--year", type=int, help="Of this year only.")
+@asked
+def awards(year: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """Nominations and awards by year, as they were recorded."""
+    names = _partners(ledger)
+    found = [honour for of, honours in questions.awards(moment, names).items() if year in (None, of) for honour in honours]
+    lines = [(h.year, h.award, out.word(h.what), out.named(h.partner, names.get(h.partner)), out.when(h.at), h.position) for h in found]
+    out.rows(("year", "award", "what", "partner", "on", "position"), lines, form, found, "" if found else t("awards"))
 
 
 def _say_parked(partners: Iterable[str]) -> None:
     """What a list of many leaves open, so that nobody takes it for whole."""
     named = sorted(set(partners))
     if named:
-        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        out.say(f"points: {len(named)} parked, and not judged: {', '.join(named[:3])}{more}; ask for the standing of each to see why")
+        more = t(" and {count} more", count=len(named) - 3) if len(named) > 3 else ""
+        said = "points: {count} parked, and not judged: {partners}{more}; ask for the standing of each to see why"
+        out.say(t(said, count=len(named), partners=", ".join(named[:3]), more=more))
 
 
 @main.command("at-risk")
@@ -973,12 +1307,12 @@ def _say_parked(partners: Iterable[str]) -> None:
 @click.option("--processes", type=click.IntRange(1), help="How many ask; default one for each core, where there are many partners.")
 @asked
 def at_risk(within: str, processes: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """Who is at risk, or loses a tier soon if nothing more happens."""
+    """Who is at risk, or loses a tier if nothing more happens."""
     until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
     partners = ledger.history.partners()
     if processes is None:
         processes = os.cpu_count() or 1 if len(partners) >= spread.WORTH_WHILE else 1
-    with _bar("asking every partner") as step:
+    with _bar(t("asking every partner")) as step:
         if processes > 1:
             fixed = replace(moment, as_of=questions.as_of(moment), known_at=questions.position(moment), known_when=None)
             others = partial(_questions_of, ledger.settings, ledger.clock())
@@ -990,11 +1324,12 @@ def at_risk(within: str, processes: int | None, questions: Questions, moment: Mo
     lines = []
     for e in found:
         cause = (e.tier_lost_at.cause if e.tier_lost_at else None) or (e.at_risk.cause if e.at_risk else None)
-        lost = e.tier_lost_at
+        lost, called = e.tier_lost_at, _called(e.programme)
         lines.append(
-            (_name(ledger, "partner", e.partner), e.award, e.credited or "none", e.performance or "none",
-             out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", lost.falls_to or "none" if lost else "",
-             cause.requirement if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None, e.parked or "")
+            (_name(ledger, "partner", e.partner), _award(called, e.award), called(e.credited), called(e.performance),
+             out.when(e.at_risk.since) if e.at_risk else "", out.when(lost.at) if lost else "", called(lost.falls_to) if lost else "",
+             called(cause.requirement) if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None,
+             e.parked or "")
         )  # fmt: skip
     columns = (
         "partner", "award", "credited", "performance", "at risk since", "tier lost at", "falls to", "requirement", "fails from", "missing",
@@ -1040,7 +1375,7 @@ def topics_create(settings: Settings) -> None:
     with Admin(_connection(settings)) as admin:
         for topic in stream_topics.wanted(settings.topics, settings.partitions):
             made = admin.create(topic, settings.replicas)
-            out.say(f"{topic.name}: {'made' if made else 'is there already'}")
+            out.say(f"{topic.name}: {t('made') if made else t('is there already')}")
         _check_topics(settings, admin)
 
 
@@ -1184,17 +1519,18 @@ def rules_impact(settings: Settings, file: Path, form: str) -> None:
     book = books.load(_text(file), name=file.name)
     with _open(settings) as ledger:
         ledger.catch_up()
-        with _bar("asking every partner") as step:
+        with _bar(t("asking every partner")) as step:
             total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
             found = list(ledger.questions().impact(book, Moment(), lambda _: step(next(done), total)))
-        changed = [i for i in found if i.at is not None]
+        changed, called = [i for i in found if i.at is not None], _called(book.programme)
         lines = [
-            (_name(ledger, "partner", i.partner), i.award, out.when(i.at) if i.at is not None else "", i.before or "none",
-             i.after or "none", i.parked or "")
+            (_name(ledger, "partner", i.partner), _award(called, i.award), out.when(i.at) if i.at is not None else "", called(i.before),
+             called(i.after), i.parked or "")
             for i in found
         ]  # fmt: skip
         out.rows(("partner", "award", "from", "credited", "would be", "parked"), lines, form, found)
-        out.say(f"{len({i.partner for i in changed})} of {total} partners would be credited differently by {book.name}")
+        said = "{count} of {total} partners would be credited differently by {book}"
+        out.say(t(said, count=len({i.partner for i in changed}), total=total, book=book.name))
         _say_parked(i.partner for i in found if i.parked)
 
 
@@ -1251,8 +1587,9 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
 @click.pass_obj
 def rebuild(settings: Settings) -> None:
     """Make the read models anew from the log."""
-    with _open(settings) as ledger, _bar("rebuilding") as step:
-        out.say(f"{ledger.project.rebuild(step)} partners rebuilt at position {ledger.store.position()}")
+    with _open(settings) as ledger, _bar(t("rebuilding")) as step:
+        partners = ledger.project.rebuild(step)
+        out.say(t("{partners} partners rebuilt at position {position}", partners=partners, position=ledger.store.position()))
 
 
 @main.command()
@@ -1261,12 +1598,13 @@ def verify(settings: Settings) -> None:
     """Check that log and read models are what they should be. Exits 1 and names the first differences."""
     with _open(settings) as ledger:
         ledger.catch_up()
-        with _bar("verifying") as step:
+        with _bar(t("verifying")) as step:
             found = list(audit.audit(ledger.log, ledger.store, step))
         for finding in found:
             click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
         wrong = sum(not finding.note for finding in found)
-        out.say(f"{ledger.log.head()} events, {len(ledger.history.partners())} partners: {wrong} differences")
+        size = {"events": ledger.log.head(), "partners": len(ledger.history.partners())}
+        out.say(t("{events} events, {partners} partners: {differences} differences", differences=wrong, **size))
     if wrong:
         raise click.exceptions.Exit(1)
 
@@ -1318,7 +1656,7 @@ def demo_(path: Path) -> None:
         elif not demo.is_whole(ledger.history):
             raise click.BadParameter(f"{path} is there already, and is not a whole demo; name another path with --at")
         else:
-            out.say(f"{path} is there already; it is shown as it is")
+            out.say(t("{file} is there already; it is shown as it is", file=path))
         walk = Ledger(settings, clock=lambda: demo.TODAY)
         try:
             _walk_through(walk, f"points --ledger {path}")
@@ -1328,46 +1666,58 @@ def demo_(path: Path) -> None:
 
 def _walk_through(ledger: Ledger, command: str) -> None:
     questions, moment, partner, day = ledger.questions(), Moment(as_of=demo.TODAY), demo.AT_RISK, text(demo.TODAY)
-    out.line(f"{ledger.log.head()} events of {len(ledger.history.partners())} invented partners, up to {day[:10]}. Seed {demo.SEED}.")
+    size = {"events": ledger.log.head(), "partners": len(ledger.history.partners()), "day": day[:10], "seed": demo.SEED}
+    out.line(t("{events} events of {partners} invented partners, up to {day}. Seed {seed}.", **size))
     out.line()
-    out.line(f"1. The ranking           {command} ranking --as-of {day} --limit 5")
+    out.line(f"{_step('1. The ranking')}{command} ranking --as-of {day} --limit 5")
     rows = [
-        (r.place, _name(ledger, "partner", r.partner), r.score, r.credited or "none", r.performance or "none")
+        (r.place, _name(ledger, "partner", r.partner), r.score, _tier(r, r.credited), _tier(r, r.performance))
         for r in questions.ranking(moment)[:5]
     ]
     out.table(("place", "partner", "score", "credited", "performance"), rows)
     out.line()
-    out.line(f"2. A partner at risk     {command} standing {partner} --as-of {day}")
+    out.line(f"{_step('2. A partner at risk')}{command} standing {partner} --as-of {day}")
     answer = questions.standing(partner, moment)
     _show_standing(ledger, answer)
     assert answer.tier_lost_at is not None, f"{partner} was to be at risk"
     until = answer.tier_lost_at.at
     out.line()
-    out.line(f"   What ends by then     {command} breakdown {partner} --as-of {day} --deal-type sourced --ending {day_text(until)}")
+    out.line(f"{_step('   What ends by then')}{command} breakdown {partner} --as-of {day} --deal-type sourced --ending {day_text(until)}")
     found = boards.ending(questions.breakdown(partner, moment, deal_type="sourced")[1], until)
-    out.table(("ends", "points", "client", "line", "position"), [(out.when(o.end), o.value, o.client, o.line, o.position) for o in found])
+    out.table(
+        ("ends", "points", "client", "line|product", "position"), [(out.when(o.end), o.value, o.client, o.line, o.position) for o in found]
+    )
     out.line()
-    out.line(f"3. Its score explained   {command} why {partner} --number total --as-of {day}")
+    out.line(f"{_step('3. Its score explained')}{command} why {partner} --number total --as-of {day}")
     out.tree(questions.why(partner, moment).reasons["total"], limit=2)
     out.line()
     _walk_late(questions, command)
+
+
+def _step(name: str) -> str:
+    """What a step of the demo is, before its command."""
+    names = ("1. The ranking", "2. A partner at risk", "   What ends by then", "3. Its score explained", "4. A late fact")
+    return t(name).ljust(max(len(t(each)) for each in names) + 3)
 
 
 def _walk_late(questions: Questions, command: str) -> None:
     """A sale of March, told in May."""
     late = demo.late(questions.history)
     as_of, partner = late.event.effective_at + 20 * DAY, demo.TOLD_LATE
-    out.line(f"4. A late fact           {command} standing {partner} --as-of {text(as_of)} --known-at {late.position - 1}")
-    out.line(f"   A sale of {day_text(late.event.effective_at)} was recorded on {out.when(late.recorded_at)}, at position {late.position}.")
+    out.line(f"{_step('4. A late fact')}{command} standing {partner} --as-of {text(as_of)} --known-at {late.position - 1}")
+    told = {"day": day_text(late.event.effective_at), "when": out.when(late.recorded_at), "position": late.position}
+    out.line(t("   A sale of {day} was recorded on {when}, at position {position}.", **told))
     rows = []
     for known in (late.position - 1, late.position):
         answer = questions.standing(partner, Moment(as_of=as_of, known_at=known))
         lost = answer.tier_lost_at
-        rows.append((f"position {known}", answer.values["total"], answer.performance or "none", answer.credited or "none",
-                     out.when(lost.at) if lost else "never"))  # fmt: skip
-    out.table((f"{partner} on {day_text(as_of)}, as known at", "total", "performance", "credited", "tier lost at"), rows)
+        called = _called(answer.basis.programme)
+        rows.append((t("position {position}", position=known), answer.values["total"], called(answer.performance), called(answer.credited),
+                     out.when(lost.at) if lost else t("never")))  # fmt: skip
+    first = t("{partner} on {day}, as known at", partner=partner, day=day_text(as_of))
+    out.table((first, called("total"), "performance", "credited", "tier lost at"), rows)
     out.line()
-    out.line(f"Go on: {command} dashboard {partner} --as-of {text(demo.TODAY)[:10]}; {command} verify; points --help")
+    out.line(f"{t('Go on:')} {command} dashboard {partner} --as-of {text(demo.TODAY)[:10]}; {command} verify; points --help")
 
 
 if __name__ == "__main__":

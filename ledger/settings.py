@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.languages import of_locale
+
 SERVER = ("postgresql://", "postgres://")
 
 
@@ -31,6 +33,12 @@ class Settings(BaseSettings):
     """From this day a person may move to another partner `associations_at_most` times in twelve months, 30 days apart; None: no limit."""
 
     associations_at_most: int = Field(default=3, ge=1)
+    lang: Annotated[Literal["en", "de", "nl"] | None, BeforeValidator(lambda written: written or None)] = None
+    """The language of tables and messages; None: that of the locale."""
+
+    lc_all: str = Field(default="", validation_alias="LC_ALL")
+    lc_messages: str = Field(default="", validation_alias="LC_MESSAGES")
+    locale: str = Field(default="", validation_alias="LANG")
 
     kafka: str | None = None
     """The brokers, host:port and host:port; None: the in-process bus of the embedded default."""
@@ -47,6 +55,10 @@ class Settings(BaseSettings):
     """Of each topic. Part of the data: the key decides the partition, so the number never changes while a topic lives."""
 
     replicas: int = Field(default=1, ge=1, le=9)
+
+    @property
+    def language(self) -> str:
+        return self.lang or of_locale(self.lc_all, self.lc_messages, self.locale)
 
     @property
     def read_path(self) -> Path | str:

@@ -22,6 +22,8 @@ from typing import Any
 from rich.cells import cell_len
 
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
+from ledger.languages import plain as english
+from ledger.languages import t
 from ledger.rules.reasons import Reason
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -42,6 +44,11 @@ class Told(str):
         return told
 
 
+def word(text: str) -> Told:
+    """A word in the language that is spoken; programs get it as it is."""
+    return Told(t(text), text)
+
+
 def named(id: str, name: str | None) -> Told:
     """An id with its name; programs get the id."""
     return Told(f"{id} ({name})" if name else id, id)
@@ -52,7 +59,7 @@ def when(at: Instant | None) -> str:
     if at is None or at <= BEGINNING:
         return ""
     if at < FOREVER and (at + 1) % 86_400_000_000 == 0:
-        return Told(f"{text(at)[:10]} (end of day)", text(at))
+        return Told(t("{day} (end of day)", day=text(at)[:10]), text(at))
     return Told(day_text(at), text(at))
 
 
@@ -67,7 +74,7 @@ def number(value: Fraction | None) -> str:
 
 def many(count: int, what: str) -> str:
     """A number of things: 1 event, 2 events."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count} {t(what if count == 1 else f'{what}s')}"
 
 
 def exact(value: Fraction) -> str:
@@ -159,7 +166,7 @@ def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
 
 def _key(column: str) -> str:
     """The heading of a column as a name in JSON and CSV."""
-    return column.replace(" ", "_").replace("-", "_")
+    return english(str(getattr(column, "written", column))).replace(" ", "_").replace("-", "_")
 
 
 def _written(cell: Any) -> str:
@@ -167,6 +174,10 @@ def _written(cell: Any) -> str:
     if isinstance(cell, Fraction):
         written = exact(cell)
         return written if "/" not in written else exact(Fraction(round(cell * 1_000_000), 1_000_000))
+    if isinstance(cell, tuple):
+        return ", ".join(map(_written, cell))
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
     return cell.written if isinstance(cell, Told) else _shown(cell)
 
 
@@ -196,7 +207,7 @@ def _shown(cell: Any) -> str:
     if isinstance(cell, Fraction):
         return number(cell)
     if isinstance(cell, bool):
-        return "yes" if cell else "no"
+        return t("yes") if cell else t("no")
     if isinstance(cell, tuple):
         return ", ".join(map(_shown, cell))
     return "" if cell is None else str(cell)
@@ -209,10 +220,11 @@ def table(columns: Sequence[str], lines: Iterable[Sequence[Any]], title: str = "
     """
     cells = [[_shown(cell).replace("\n", " ").translate(_UNSEEN) for cell in line] for line in lines]
     if title:
-        line(title if cells else f"{title}: none")
+        line(title if cells else t("{title}: none", title=title))
         if not cells:
             return
-    told = [_column(name, [row[i] for row in cells]) for i, name in enumerate(columns) if not cells or any(row[i] for row in cells)]
+    headings = [name if isinstance(name, Told) else t(name) for name in columns]
+    told = [_column(name, [row[i] for row in cells]) for i, name in enumerate(headings) if not cells or any(row[i] for row in cells)]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if width is not None and sum(cell_len(column[0]) + 2 for column in told) - 2 > width:
         _below(told)
@@ -256,11 +268,12 @@ def line(message: str = "") -> None:
 def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] | None = None) -> None:
     """A reason as an indented tree; long sums show their largest children, and what was told before is told once."""
     told = set() if told is None else told
-    at = f"  [position {reason.position}, {_stretch(reason.effective_at, reason.until)}]" if reason.until is not None else ""
-    marks = (" (assumed)" if reason.assumed else "") + (f"  <{reason.source}>" if reason.source else "")
+    stretch = _stretch(reason.effective_at, reason.until) if reason.until is not None else ""
+    at = "  " + t("[position {position}, {stretch}]", position=reason.position, stretch=stretch) if stretch else ""
+    marks = (t(" (assumed)") if reason.assumed else "") + (f"  <{reason.source}>" if reason.source else "")
     operation = f" ({reason.op})" if reason.op in (*_AGGREGATES, "min", "max") else ""
     again = reason in told
-    line(f"{'  ' * indent}{_factor(reason.value)}  {reason.text}{operation}{marks}{at}{' (see above)' if again else ''}")
+    line(f"{'  ' * indent}{_factor(reason.value)}  {reason.text}{operation}{marks}{at}{t(' (see above)') if again else ''}")
     if again:
         return
     if reason.children and reason.op in (*_AGGREGATES, "number"):
@@ -270,7 +283,7 @@ def tree(reason: Reason, indent: int = 0, *, limit: int = 12, told: set[Reason] 
     for child in children[:limit]:
         tree(child, indent + 1, limit=limit, told=told)
     if len(children) > limit:
-        line(f"{'  ' * (indent + 1)}... and {len(children) - limit} more (-o json has all)")
+        line(f"{'  ' * (indent + 1)}{t('... and {count} more (-o json has all)', count=len(children) - limit)}")
 
 
 _AGGREGATES = ("sum", "count", "distinct", "median", "each")
@@ -286,7 +299,9 @@ def _terms(reason: Reason) -> Iterator[Reason]:
 
 
 def _stretch(since: Instant | None, until: Instant) -> str:
-    return f"since {when(since)}" if until >= FOREVER else f"{when(since)} to {when(until)}"
+    if until >= FOREVER:
+        return t("since {when}", when=when(since))
+    return t("{since} to {until}", since=when(since), until=when(until))
 
 
 def _plain_number(reason: Reason) -> bool:

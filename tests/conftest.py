@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.servers"]
 
+os.environ["POINTS_LEDGER_LANG"] = "en"  # whatever the locale of the machine
+
 EXAMPLES = os.environ.get("POINTS_LEDGER_TEST_EXAMPLES")
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 

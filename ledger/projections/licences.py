@@ -106,9 +106,14 @@ def portfolio(life: Life, at: Instant, *, scope: str = ALL) -> Row:
     return _row(life, at, book, (), positions(life, at, scope=scope))
 
 
+def is_about(book: Book) -> bool:
+    """Whether a rulebook is about licences."""
+    return all(name in book.measures or name in book.numbers for name in NEEDED)
+
+
 def _book(life: Life, at: Instant) -> Book:
     book = life.book(at)
-    if not all(name in book.measures or name in book.numbers for name in NEEDED):
+    if not is_about(book):
         hint = f"one that has {', '.join(NEEDED)}"
         raise NotFound(f"{book.name} is no rulebook about licences", hint=hint, code="no_licences")
     return book

@@ -14,9 +14,11 @@ from typing import Protocol
 
 from ledger.errors import MomentError, NotFound, Parked, RulebookError
 from ledger.events.envelope import Event, Sealed
-from ledger.instants import BEGINNING, Instant, Span, plus, zone_of
+from ledger.instants import BEGINNING, DAY, Instant, Span, plus, to_datetime, zone_of
+from ledger.projections import achievements as achieved
 from ledger.projections import competencies
-from ledger.projections.achievements import ranking
+from ledger.projections import licences as counts
+from ledger.projections.achievements import Achievement, Honour, Place
 from ledger.projections.store import Store, programmes_of
 from ledger.rules import breakdown, counted, risk, standing
 from ledger.rules.answers import (
@@ -69,7 +71,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why."""
+    """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why.
+
+    `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has tiers at all.
+    """
 
     place: int | None
     partner: str
@@ -78,6 +83,19 @@ class Ranked:
     score: Fraction | None
     points: dict[str, Fraction]
     parked: str | None
+    by: str | None = None
+    tiered: bool = False
+    programme: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Nomination:
+    """Who is nominated at the end of the second quarter of a year, and who could not be judged."""
+
+    year: int
+    at: Instant
+    nominees: tuple[Place, ...]
+    parked: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,7 @@ class Endangered:
     tier_lost_at: Loss | None
     parked: str | None
     award: str = ""
+    programme: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +266,24 @@ class Questions:
     def changes(self, partner: str, moment: Moment, since: Instant, until: Instant) -> Changes:
         life = self.life(partner, moment)
         on = standing.basis(life, partner, until - 1, self.position(moment))
-        return breakdown.changes(life, on, since, until)
+        if breakdown.point_measures(life.book(until - 1)):
+            return breakdown.changes(life, on, since, until)
+        return achieved.changes(life, on, since, until)
+
+    def achievements(self, partner: str, moment: Moment) -> tuple[Basis, list[Achievement]]:
+        """What is reached and what is open, and what each would bring to the number by which the partner is ranked."""
+        life, on = self._asked(partner, moment)
+        return on, achieved.achievements(life, on.as_of)
+
+    def quick_wins(self, partner: str, moment: Moment) -> tuple[Basis, list[Achievement]]:
+        life, on = self._asked(partner, moment)
+        return on, achieved.quick_wins(life, on.as_of)
+
+    def licences(self, partner: str, moment: Moment) -> tuple[Life, Basis]:
+        """The life to ask about licences, and the basis: where no instant is asked for, that of the latest count."""
+        if moment.as_of is None:
+            moment = replace(moment, as_of=counts.processed_at(self.life(partner, moment), self.as_of(moment)))
+        return self._asked(partner, moment)
 
     def months(self, partner: str, moment: Moment) -> list[tuple[Instant, dict[str, Fraction], bool]]:
         return breakdown.months(self.life(partner, moment), self.as_of(moment))
@@ -274,23 +310,57 @@ class Questions:
     # -- many partners ------------------------------------------------------------------------------------------
 
     def ranking(self, moment: Moment, names: Mapping[str, str] | None = None) -> list[Ranked]:
-        """All partners by score (the rulebook's `total` or `score`, else its first number or measure), within a place by name.
+        """All partners by score (the rulebook's `total` or `score`, else the first number that it shows or has), within a place by name.
 
-        Those that had left the programme by then are not among them.
+        Those that had left the programme by then are not among them. Raises NotFound where they are of several programmes.
         """
-        at, parked = self.as_of(moment), self.store.partners()
-        rows: dict[str, Ranked] = {}
+        at = self.as_of(moment)
+        return self._ranked(moment, lambda _: at, names)
+
+    def _ranked(self, moment: Moment, when: Callable[[Life], Instant], names: Mapping[str, str] | None) -> list[Ranked]:
+        parked, rows, programmes = self.store.partners(), dict[str, Ranked](), set[str]()
         for partner, life in self._each(moment):
             try:
+                at = when(life)
                 if not life.left(at):
-                    values = life.values(at)
-                    credited, score = life.credited_tier(at), _score(life, values)
-                    rows[partner] = Ranked(None, partner, credited, life.tier(at), score, values, parked.get(partner))
+                    values, book = life.values(at), life.book(at)
+                    by, credited = achieved.scored_by(book), life.credited_tier(at)
+                    score, tiered = values[by] if by is not None else Fraction(0), bool(book.ranks)
+                    rows[partner] = Ranked(
+                        None, partner, credited, life.tier(at), score, values, parked.get(partner), by, tiered, book.programme
+                    )
+                    programmes.add(book.programme)
             except CANNOT_JUDGE as error:
                 rows[partner] = Ranked(None, partner, None, None, None, {}, error.what)
-        places = ranking({partner: row.score for partner, row in rows.items() if row.score is not None}, names)
+        if len(programmes) > 1:
+            hint = f"name one: {', '.join(sorted(programmes))}"
+            raise NotFound("scores of several programmes do not make one ranking", hint=hint, code="programme_needed")
+        places = achieved.ranking({partner: row.score for partner, row in rows.items() if row.score is not None}, names)
         judged = [replace(rows[place.partner], place=place.place) for place in places]
         return judged + [row for row in rows.values() if row.score is None]
+
+    def nominees(
+        self, moment: Moment, year: int | None = None, best: int = achieved.NOMINEES, names: Mapping[str, str] | None = None
+    ) -> Nomination | None:
+        """The best at the end of the second quarter of a year; default the latest that lies before the moment. None: nobody is there."""
+        ends: list[tuple[int, Instant]] = []
+
+        def when(life: Life) -> Instant:
+            ends.append(_nomination(life, self.as_of(moment), year))
+            return ends[-1][1]
+
+        asked = moment if year is None else replace(moment, as_of=achieved.second_quarter_end(year, "UTC") + DAY)
+        rows = self._ranked(asked, when, names)
+        if not ends:
+            return None
+        scored = {row.partner: row.score for row in rows if row.score is not None}
+        return Nomination(
+            *ends[-1], tuple(achieved.nominees(scored, names, best)), tuple(row.partner for row in rows if row.parked is not None)
+        )
+
+    def awards(self, moment: Moment, names: Mapping[str, str] | None = None) -> dict[int, list[Honour]]:
+        """The nominations and awards that had been given by the moment, by year."""
+        return achieved.awards(self._each(moment), self.as_of(moment), names)
 
     def at_risk(
         self, moment: Moment, partners: Sequence[str] | None = None, progress: Callable[[str], None] = lambda _: None
@@ -303,7 +373,8 @@ class Questions:
                 for each in [life.of(award) for award in life.awards(at)] or [life]:
                     endangered, lost = risk.risk(each, at), risk.loss(each, at)
                     if endangered is not None or lost is not None:
-                        yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award)
+                        programme = life.book(at).programme
+                        yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award, programme)
             except CANNOT_JUDGE as error:
                 yield Endangered(partner, None, None, None, None, error.what)
 
@@ -352,11 +423,14 @@ def _first_change(before: Life, after: Life) -> Instant | None:
     return next((at for at in sorted(steps) if at < until and before.credited_tier(at) != after.credited_tier(at)), None)
 
 
-def _score(life: Life, values: dict[str, Fraction]) -> Fraction:
-    for name in ("total", "score", *life.performances[-1].book.numbers, *life.performances[-1].book.measures):
-        if name in values:
-            return values[name]
-    return Fraction(0)
+def _nomination(life: Life, at: Instant, year: int | None) -> tuple[int, Instant]:
+    """The end of a second quarter in the rulebook's zone: of the year, or the latest that is not after an instant."""
+    if year is not None:
+        return year, achieved.second_quarter_end(year, life.book(achieved.second_quarter_end(year, "UTC")).zone)
+    zone = life.book(at).zone
+    this = to_datetime(at, zone).year
+    last = this if achieved.second_quarter_end(this, zone) <= at else this - 1
+    return last, achieved.second_quarter_end(last, zone)
 
 
 def _zone(name: str) -> str:

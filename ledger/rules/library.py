@@ -15,6 +15,7 @@ from ledger.errors import NotFound, RulebookError
 from ledger.events.envelope import Sealed
 from ledger.rules.book import Book, load
 from ledger.rules.facts import without_reversed
+from ledger.rules.labels import FILE as LABELS
 from ledger.rules.life import Force, in_force
 from ledger.rules.presence import within
 
@@ -30,7 +31,7 @@ def _files(folder: Traversable) -> Iterable[Traversable]:
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name != "golden":
             yield from _files(entry)
-        elif entry.name.endswith(".yaml"):
+        elif entry.name.endswith(".yaml") and entry.name != LABELS:
             yield entry
 
 

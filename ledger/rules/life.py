@@ -153,7 +153,7 @@ class Life:
         for performance in self.performances:
             instants = performance.instants
             found.update(instants[bisect_left(instants, since) : bisect_left(instants, until)])
-        borders = {each.since for each in (*self.force, *self.performances)}
+        borders = {force.since for force in self.force} | {performance.since for performance in self.performances}
         return sorted(found | {at for at in borders if max(since, BEGINNING + 1) <= at < until})
 
     def of(self, award: str) -> Life:

@@ -47,7 +47,7 @@ def loss_cause(ahead: Life, tier: str, as_of: Instant, lost_at: Instant) -> Caus
 
 
 def _unmet_since(ahead: Life, tier: str, as_of: Instant, until: Instant) -> Instant:
-    """The beginning of the last stretch up to `until` in which the tier is not met: mostly after `as_of`, and never before the first fact."""
+    """The beginning of the last stretch up to `until` without the tier: mostly after `as_of`, never before the first fact."""
     begin = until
     for since, stop in ((as_of, until + 1), (BEGINNING, as_of)):
         for at in reversed(ahead.turns(since, stop)):

@@ -117,7 +117,7 @@ status: {continuous: {}}
     at = parse("2020-03-01")
     assert [(win.name, win.bar, win.brings) for win in asked.quick_wins(life, at, "total")] == [("seller", 2, 4), ("staffed", 1, 2)]
     with pytest.raises(NotFound, match="has no number 'score'"):
-        asked.achievements(life, at)
+        asked.achievements(life, at, "score")
 
 
 def test_shared_places_and_names_within_them() -> None:

@@ -21,7 +21,7 @@ def test_golden_cases(file: Path) -> None:
     assert not outcome.mismatches, "\n".join(map(str, outcome.mismatches))
 
 
-@pytest.mark.parametrize("file", sorted(BOOKS.glob("*/*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [file for file in sorted(BOOKS.glob("*/*.yaml")) if file.name != "labels.yaml"], ids=lambda file: file.stem)
 def test_lint_is_clean(file: Path) -> None:
     assert lint(file.read_text(), file.name) == []
 
