@@ -284,9 +284,9 @@ def _gate(gate: Gate, of: str, book: Book, line: int) -> Iterator[Problem]:
 
 
 def _measures(book: Book) -> Iterator[Problem]:
-    for measure in [each for measure in book.measures.values() for each in (*measure.parts, measure)]:
-        for presence in () if measure.parts else (measure.presence,):
-            yield from _presence(presence, book, measure.line)
+    for measure in [part for each in book.measures.values() for part in (*each.parts, each)]:
+        if not measure.parts:
+            yield from _presence(measure.presence, book, measure.line)
         kind = measure.presence.of
         yield from _of_fact(measure.value, kind, book, measure.line, NUMBER)
         yield from _of_fact(measure.times, kind, book, measure.line, NUMBER)

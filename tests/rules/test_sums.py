@@ -163,7 +163,7 @@ def test_a_reason_counts_member_after_member(told: Told, at: Instant) -> None:
 def test_what_lies_ahead_is_the_same_the_short_way(told: Told, at: Instant) -> None:
     lived = life(SUMS, told[2])
     short, long = lived.ahead(at), lived.foresee(at)
-    judged = [name for name in book(SUMS).measures]
+    judged = list(book(SUMS).measures)
     for later_on in [each for each in ASKED if each >= at]:
         assert {n: short.values(later_on)[n] for n in judged} == {n: long.values(later_on)[n] for n in judged}
 
