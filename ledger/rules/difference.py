@@ -123,7 +123,7 @@ def _presence(presence: Presence) -> dict[str, str]:
         "for": f"{'calendar ' if presence.calendar else ''}{_span(presence.span)}",
         "to": f"day {presence.to_day} of the next month" if presence.to_day else "",
         "after": _span(presence.after), "until": presence.until or "", "hold": "yes" if presence.hold else "",
-        "while": " and ".join(map(_gate, presence.whiles)), 
+        "while": " and ".join(map(_gate, presence.whiles)),
         "if": " and ".join([*map(_gate, presence.ifs), *[given.text for given in presence.given]]),
     }  # fmt: skip
     return words | _expressions(where=presence.where)

@@ -221,7 +221,7 @@ class Reading:
             begun = own if stated is None else int(stated[:4]) * 12 + int(stated[5:]) - 1
             begin, stop = _following(zone, begun, 0, presence.after), _following(zone, begun, span.months, presence.after)
             if begun < own:
-                begin = max(begin, plus(fact.start, presence.after, zone) if presence.after else fact.start)
+                begin = max(begin, fact.start)
             if fact.end < FOREVER:
                 stop = min(stop, _following(zone, _month(fact.end, zone), 0, presence.after))
             stays.append((fact, begin, stop))

@@ -98,7 +98,7 @@ def in_months(one: Said, at: Instant, *, months: int = 1, after: int = 0) -> boo
     """The fact's own month is one of the full months before `at`, so many months back; before it was true it did not count."""
     own = parse(f"{one.month}-01") if one.month else from_datetime(to_datetime(one.at).replace(day=1))
     this = from_datetime(to_datetime(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
-    return any(later(own, n + after) == this for n in range(1, months + 1)) and (later(one.at, after) <= at)
+    return any(later(own, n + after) == this for n in range(1, months + 1)) and one.at <= at
 
 
 class Plain:
