@@ -42,7 +42,7 @@ from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Cause, Lot, Standing, TierProgress
+from ledger.rules.answers import AwardStanding, Cause, Lot, Progress, Standing, TierProgress
 from ledger.rules.difference import difference
 from ledger.rules.library import Library
 from ledger.rules.reasons import Reason
@@ -511,7 +511,8 @@ def _show_cause(cause: Cause | None, as_of: Instant, lost_at: Instant | None = N
         return
     fails = f"fails on {out.when(cause.at)}" if cause.at > as_of else "fails" if cause.at == as_of else f"fails since {out.when(cause.at)}"
     by = f" by {out.when(lost_at)}" if lost_at is not None and lost_at != cause.at else ""
-    there = f": {out.number(cause.value)} of {out.number(cause.threshold)}{by}, {out.number(cause.missing)} missing"
+    short = f"{out.number(cause.missing)} missing" if cause.missing else "more is needed"
+    there = f": {out.number(cause.value)} of {out.number(cause.threshold)}{by}, {short}"
     out.line(f"                  {cause.requirement} {fails}{there if cause.value is not None else ''}")
     for lot in cause.lots[:5]:
         ends = f"{'ends' if lot.until > as_of else 'ended'} {out.when(lot.until)}"
@@ -520,14 +521,17 @@ def _show_cause(cause: Cause | None, as_of: Instant, lost_at: Instant | None = N
         out.line(f"                    and {len(cause.lots) - 5} more")
 
 
+def _note(row: Progress) -> str:
+    """Where a value has to be above what it is equal to, no number says what is missing."""
+    more = not row.met and row.value is not None and row.value == row.threshold
+    return "override" if row.overridden else "more is needed" if more else "assumed" if row.assumed else ""
+
+
 def _show_track(label: str, track: TierProgress) -> None:
     out.line()
     out.table(
         ("requirement", "there", "needed", "missing", "met", "note"),
-        [
-            (p.text, p.value, p.threshold, p.missing, p.met, "override" if p.overridden else "assumed" if p.assumed else "")
-            for p in track.requirements
-        ],
+        [(p.text, p.value, p.threshold, p.missing if p.met or p.missing else None, p.met, _note(p)) for p in track.requirements],
         f"{label}: {track.tier}{f' by {track.option}' if track.option else ''}",
     )
 
@@ -586,7 +590,19 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
          i.book, _why(i.because), "foreseen" if i.foreseen else "")
         for i in found
     ]  # fmt: skip
-    out.rows(("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen"), lines, form, found)
+    columns = ("from", "until", "credited", "performance", *names, "rulebook", "because", "foreseen")
+    out.rows(columns, _stretches(lines) if form == "table" else lines, form, found)
+
+
+def _stretches(lines: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Lines that follow each other and show the same are one."""
+    found: list[tuple[Any, ...]] = []
+    for begin, end, *shown, because, foreseen in lines:
+        if found and not because and found[-1][2:] == (*shown, found[-1][-2], foreseen):
+            found[-1] = (found[-1][0], end, *found[-1][2:])
+        else:
+            found.append((begin, end, *shown, because, foreseen))
+    return found
 
 
 def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:
