@@ -74,7 +74,7 @@ class Ahead(Reading):
     def _facts(self, presence: Presence) -> list[Fact]:
         """Those that can still count: what counts for a time and has had it is over."""
         facts = super()._facts(presence)
-        if presence.span is None or presence.calendar:
+        if presence.span is None or presence.calendar or presence.joined:
             return list(facts)
         oldest = minus(minus(self.at, presence.span, self.book.zone), presence.after or Span(), self.book.zone) - _SLACK
         return list(facts[bisect_left(facts, oldest, key=_start) :])
@@ -104,15 +104,8 @@ class Ahead(Reading):
 def follows(known: Reading, measure: Measure, changed: Set[str]) -> bool:
     """Whether what is known of the stays of facts that had begun says what was foreseen of them; `changed`: kinds with other ends."""
     presence = measure.presence
-    if (
-        measure.parts
-        or presence.whiles
-        or presence.ifs
-        or presence.given
-        or presence.hold
-        or measure.on_now
-        or changed & {presence.of, "override"}
-    ):
+    put_together = measure.parts or presence.joined or presence.whiles or presence.ifs or presence.given
+    if put_together or presence.hold or measure.on_now or changed & {presence.of, "override"}:
         return False
     if presence.until is None:
         return True

@@ -58,6 +58,9 @@ class Presence:
     calendar: bool = False
     """It counts by whole months: from the first day after its own month, for the months of the span."""
 
+    joined: tuple[str, ...] = ()
+    """Facts of which these fields are the same are one while they follow each other without a gap: it begins with the first of them."""
+
     given: tuple[Expression, ...] = ()
     """Conditions on measures and numbers, asked once, when it enters."""
 
@@ -506,7 +509,7 @@ def _derived(name: str, node: Node) -> Derived:
     )  # fmt: skip
 
 
-_PRESENCE = ("of", "where", "for", "to", "after", "while", "if", "hold", "until")
+_PRESENCE = ("of", "where", "joined", "for", "to", "after", "while", "if", "hold", "until")
 
 
 class _Measures:
@@ -665,6 +668,7 @@ def _presence(node: Node) -> Presence:
         until=until.scalar() if until else None,
         to_day=_to_day(node.get("to"), lasting),
         calendar=whole is not None,
+        joined=_names(node.get("joined")),
         given=_given(node.get("if")),
     )
 

@@ -71,7 +71,7 @@ class Compiled:
         until = self.derived_signature(presence.until) if presence.until else ()
         return (
             presence.of, self._sign_expression(presence.where), presence.span, presence.to_day, presence.after, whiles, ifs,
-            presence.hold, until, presence.calendar, self._sign_given(presence),
+            presence.hold, until, presence.calendar, presence.joined, self._sign_given(presence),
         )  # fmt: skip
 
     def _sign_given(self, presence: Presence) -> Signature:

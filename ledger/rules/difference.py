@@ -121,6 +121,7 @@ def _measure(measure: Measure) -> Words:
 def _presence(presence: Presence) -> dict[str, str]:
     words = {
         "for": _span(presence.span).replace(" month", " calendar month" if presence.calendar else " month"),
+        "joined": ", ".join(presence.joined),
         "to": f"day {presence.to_day} of the next month" if presence.to_day else "",
         "after": _span(presence.after), "until": presence.until or "", "hold": "yes" if presence.hold else "",
         "while": " and ".join(map(_gate, presence.whiles)),

@@ -252,6 +252,9 @@ def _presence(presence: Presence, book: Book, line: int) -> Iterator[Problem]:
         yield _error(line, "unknown_fact", f"{presence.of!r} is no kind of fact", f"known: {', '.join(FACTS)}")
         return
     yield from _of_fact(presence.where, presence.of, book, line, FLAG)
+    for name in presence.joined:
+        if name not in FACTS[presence.of].fields:
+            yield _error(line, "unknown_name", f"joined: {name!r} is no field of {presence.of}")
     for given in presence.given:
         yield from _of_numbers(given, book, line, FLAG)
     if presence.until is not None:

@@ -157,7 +157,8 @@ class Reading:
         return found
 
     def _find_stays(self, presence: Presence) -> list[Stay]:
-        stays = self._lives(presence, self._those(self._facts(presence), presence.of, presence.where))
+        facts = self._those(self._facts(presence), presence.of, presence.where)
+        stays = self._lives(presence, _joined(presence.joined, facts) if presence.joined else facts)
         if presence.until:
             stays = self._settled(presence, self.book.derived[presence.until], stays)
         else:
@@ -568,6 +569,22 @@ AGGREGATES: dict[str, Callable[[list[Key], list[Fraction]], Fraction]] = {
     "distinct": lambda keys, values: Fraction(len(set(keys))),
     "median": lambda keys, values: median(values),
 }
+
+
+def _joined(by: tuple[str, ...], facts: Iterable[Fact]) -> list[Fact]:
+    """Facts of one key that follow each other without a gap, as one that begins with the first and ends with the last."""
+    key, last, runs = key_of(by), dict[Key, Fact](), list[Fact]()
+    for fact in facts:
+        if fact.start >= fact.end:
+            continue
+        run = last.get(key(fact.data))
+        if run is None or run.end < fact.start:
+            run = last[key(fact.data)] = Fact(fact.kind, fact.key, fact.start, fact.data, fact.event, fact.planned)
+            runs.append(run)
+            run.end, run.ender = fact.end, fact.ender
+        elif run.end < fact.end:
+            run.end, run.ender = fact.end, fact.ender
+    return runs
 
 
 def _month(at: Instant, zone: str) -> int:

@@ -38,12 +38,13 @@ measures:
       dense: seats > 0 and last >= 0.5 * seats
       even: last == before and last != 0
   buyers_then: {like: buyers, after: 12 months}
+  won: {count: all, of: metric, where: metric == 'seats' and value > 0, joined: client, for: 2 months}
   large_when_bought: {count: all, of: purchase, if: most >= 1, for: 2 months}
 numbers:
   most: "1 if buyers.large > 1 or spent >= 300 else 0"
 tiers:
   Low: [buyers.large >= 1]
-  High: [buyers.large - buyers_then.large >= 1, buyers.dense + quarter + spent - spent_then + buyers_then.dense + large_when_bought >= 1, buyers.even + buyers_then.even >= 0]
+  High: [buyers.large - buyers_then.large >= 1, buyers.dense + quarter + spent - spent_then + buyers_then.dense + large_when_bought + won >= 1, buyers.even + buyers_then.even >= 0]
 status: {continuous: {}}
 """
 
@@ -123,6 +124,23 @@ class Plain:
             found += {"large": last >= 100 or before >= 100, "dense": 0 < seats <= 2 * last, "even": last == before != 0}[role]
         return found
 
+    def there(self, at: Instant, client: str) -> bool:
+        keys = {one.key for one in self.said if one.client == client}
+        return any(self.seats(at, key, 0) > 0 for key in keys)
+
+    def won(self, at: Instant) -> int:
+        """Clients that have seats, since at most two months without a break."""
+        found = 0
+        for client in {one.client for one in self.said}:
+            turns = sorted({one.at for one in self.said if one.at <= at}, reverse=True)
+            begun = None
+            for turn in turns if self.there(at, client) else ():
+                if not self.there(turn, client):
+                    break
+                begun = turn
+            found += begun is not None and at < later(begun, 2)
+        return found
+
     def most(self, at: Instant) -> bool:
         return self.members("large", at) > 1 or self.total(at) >= 300
 
@@ -130,6 +148,7 @@ class Plain:
         found: dict[str, Fraction | int] = {
             "spent": self.total(at), "spent_then": self.total(at, after=12), "quarter": self.total(at, months=3, after=1),
             "large_when_bought": sum(day <= at < later(day, 2) and self.most(day) for day in self.bought), "most": int(self.most(at)),
+            "won": self.won(at),
         }  # fmt: skip
         for role in ("large", "dense", "even"):
             found |= {f"buyers.{role}": self.members(role, at), f"buyers_then.{role}": self.members(role, at, 12)}
@@ -208,6 +227,7 @@ MISTAKES = [
     ("if: most >= 1", "if: large_when_bought >= 1", "cycle"),
     ("if: most >= 1", "while: most >= 1", "not_a_map"),
     ("most: \"1 if buyers.large > 1", "most: \"1 if large_when_bought > 1", "cycle"),
+    ("joined: client", "joined: colour", "unknown_name"),
     ("for: 3 calendar months", "for: 0 calendar months", "bad_span"),
     ("for: 3 calendar months", "for: 9999 calendar months", "bad_span"),
 ]  # fmt: skip
