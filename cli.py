@@ -45,7 +45,18 @@ from ledger.projections.questions import Moment, Questions, Ranked
 from ledger.projections.store import Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
-from ledger.rules.answers import AwardStanding, Basis, Cause, Considered, Lot, MeasureCount, RequirementCount, Standing, TierProgress
+from ledger.rules.answers import (
+    AwardStanding,
+    Basis,
+    Cause,
+    Considered,
+    Lot,
+    MeasureCount,
+    Progress,
+    RequirementCount,
+    Standing,
+    TierProgress,
+)
 from ledger.rules.book import Book
 from ledger.rules.breakdown import point_measures
 from ledger.rules.difference import difference
@@ -612,7 +623,8 @@ def _show_cause(cause: Cause | None, called: Callable[[str | None], str], as_of:
     if cause.value is not None:
         by = t(" by {when}", when=out.when(lost_at)) if lost_at is not None and lost_at != cause.at else ""
         numbers = {"value": out.number(cause.value), "threshold": out.number(cause.threshold), "missing": out.number(cause.missing)}
-        said += t(": {value} of {threshold}{by}, {missing} missing", by=by, **numbers)
+        short = ": {value} of {threshold}{by}, {missing} missing" if cause.missing else ": {value} of {threshold}{by}, more is needed"
+        said += t(short, by=by, **numbers)
     out.line(f"{indent}{said}")
     for lot in cause.lots[:5]:
         ends = (
@@ -626,6 +638,12 @@ def _show_cause(cause: Cause | None, called: Callable[[str | None], str], as_of:
         out.line(f"{indent}  {t('and {count} more', count=len(cause.lots) - 5)}")
 
 
+def _note(row: Progress) -> str:
+    """Where a value has to be above what it is equal to, no number says what is missing."""
+    more = not row.met and row.value is not None and row.value == row.threshold
+    return "override" if row.overridden else "more is needed" if more else "assumed" if row.assumed else ""
+
+
 def _show_track(title: str, track: TierProgress, programme: str) -> None:
     called = _called(programme)
     by = t(" by {option}", option=called(track.option)) if track.option else ""
@@ -633,8 +651,8 @@ def _show_track(title: str, track: TierProgress, programme: str) -> None:
     out.table(
         ("requirement", "there", "needed", "missing", "met", "note"),
         [
-            (requirement(programme, p.requirement, p.text, spoken()), p.value, p.threshold, p.missing, p.met,
-             out.word("override" if p.overridden else "assumed" if p.assumed else ""))
+            (requirement(programme, p.requirement, p.text, spoken()), p.value, p.threshold,
+             p.missing if p.met or p.missing else None, p.met, out.word(_note(p)))
             for p in track.requirements
         ],
         t(title, tier=called(track.tier)) + by,
@@ -821,7 +839,18 @@ def timeline(partner: str, since: str | None, until: str | None, questions: Ques
         for i in found
     ]  # fmt: skip
     headings = ("from", "until", "credited", "performance", *map(called, names), "rulebook", "because", "foreseen", "notices")
-    out.rows(headings, lines, form, found)
+    out.rows(headings, _stretches(lines) if form == "table" else lines, form, found)
+
+
+def _stretches(lines: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Lines that follow each other and show the same are one."""
+    found: list[tuple[Any, ...]] = []
+    for begin, end, *shown, because, foreseen, notices in lines:
+        if found and not because and found[-1][2:] == (*shown, found[-1][-3], foreseen, notices):
+            found[-1] = (found[-1][0], end, *found[-1][2:])
+        else:
+            found.append((begin, end, *shown, because, foreseen, notices))
+    return found
 
 
 def _main_values(found: Iterable[Mapping[str, Fraction]]) -> list[str]:

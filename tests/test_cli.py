@@ -140,7 +140,9 @@ def test_what_ends_soon_comes_with_its_dates(ledger: Path) -> None:
 
 
 def test_at_risk_within_a_time_or_by_a_date(ledger: Path) -> None:
-    asked = [json.loads(points(ledger, "at-risk", *AT, "--within", within, "-o", "json").stdout) for within in ("30d", "+30d", "2026-07-29")]
+    asked = [
+        json.loads(points(ledger, "at-risk", *AT, "--within", within, "-o", "json").stdout) for within in ("30d", "+30d", "2026-07-29")
+    ]
     assert asked[0] == asked[1] == asked[2] and asked[0]
     assert points(ledger, "at-risk", "--within", "soon").exit_code == 2
 
@@ -170,7 +172,14 @@ def test_changes_show_before_and_after_on_stdout(ledger: Path) -> None:
 
 def test_a_whole_dashboard(ledger: Path) -> None:
     shown = points(ledger, "dashboard", "P-28", *AT, "--goal", "Diamond").stdout
-    for part in ("1 renewal decision due within 90 days", "goal: Diamond", "clients\n", "renewals\n", "cam@programme.example", "points by month"):
+    for part in (
+        "1 renewal decision due within 90 days",
+        "goal: Diamond",
+        "clients\n",
+        "renewals\n",
+        "cam@programme.example",
+        "points by month",
+    ):
         assert part in shown, part
     board = json.loads(points(ledger, "dashboard", "P-28", *AT, "-o", "json").stdout)
     assert [month["foreseen"] for month in board["months"]] == [False] * 7 + [True] * 3
@@ -587,3 +596,35 @@ def test_a_directory_in_the_place_of_a_file_is_told_in_words(tmp_path: Path) -> 
     path.with_suffix(".read.db").mkdir()
     result = points(path, "ranking")
     assert result.exit_code == 6 and "side_access" in result.stderr
+
+
+def test_a_partner_of_the_capability_score_month_after_month(tmp_path: Path) -> None:
+    """Skills, customers and a purchase; somebody of a gate leaves, and the score falls a year before it matters."""
+    said: list[dict[str, Any]] = []
+
+    def say(kind: str, day: str, **data: str) -> None:
+        said.append({"type": f"{kind}.v1", "time": f"{day}T00:00:00Z", "data": data})
+
+    say("partner.enrolled", "2023-01-10", programme="microsoft-capability")
+    for person, codes in {"A": "DA-11 DA-31", "B": "DA-11 DA-21", "C": "DA-21 DA-31", "D": "DA-31", "E": "DA-31", "F": "DA-32"}.items():
+        say("person.linked", "2023-02-01", person=person)
+        for code in codes.split():
+            say("certification.earned", "2023-02-01", person=person, code=code)
+    for month in range(24):
+        year, clients = 2022 + (month + 5) // 12, 2 if month < 12 else 5
+        for n in range(clients):
+            data = {"metric": "consumption", "area": "data-ai", "client": f"C-{n}", "service": f"S-{n}", "value": str(1000 + 50 * month)}
+            say("metric.measured", f"{year}-{(month + 5) % 12 + 1:02}-28", **data)
+    say("membership.purchased", "2023-09-20", level="Designated", offer="data-ai")
+    say("person.left", "2024-02-10", person="C")
+    lines = [json.dumps({"specversion": "1.0", "id": str(n), "source": "s", "subject": "P", **each}) for n, each in enumerate(said)]
+    path = tmp_path / "ledger.db"
+    assert points(path, "record", "-", input="\n".join(lines)).exit_code == 0
+    told = points(path, "standing", "P", "--award", "data-ai", "--as-of", "2024-03-01").stdout
+    assert "credited tier     Designated since 2023-09-20 (active)\nperformance tier  none\n" in told
+    assert "1 of C DA-21" in told and "more is needed" in told
+    rows = points(path, "timeline", "P", "--award", "data-ai", "--as-of", "2024-03-01", "--until", "2024-02-28").stdout.splitlines()
+    assert [row.split()[0] for row in rows if "Designated" in row] == ["2023-07-01", "2023-09-19", "2023-09-20", "2023-12-01", "2024-02-10"]
+    explained = points(path, "why", "P", "--number", "data_ai_customers_then.enterprise", "--as-of", "2024-03-01").stdout
+    assert explained.count("yes  C-") == 2 and "last >= 1000 or before >= 1000" in explained
+    assert "P        data-ai  Designated" in points(path, "at-risk", "--as-of", "2024-03-01").stdout

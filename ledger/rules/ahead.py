@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from ledger.instants import DAY, FOREVER, Instant, Span, minus
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence
+from ledger.rules.expressions import Expression
 from ledger.rules.facts import Fact, Facts
 from ledger.rules.presence import Interval, Present, Reading, Stay
 from ledger.rules.sweep import Performance
@@ -73,7 +74,7 @@ class Ahead(Reading):
     def _facts(self, presence: Presence) -> list[Fact]:
         """Those that can still count: what counts for a time and has had it is over."""
         facts = super()._facts(presence)
-        if presence.span is None:
+        if presence.span is None or presence.calendar or presence.joined:
             return list(facts)
         oldest = minus(minus(self.at, presence.span, self.book.zone), presence.after or Span(), self.book.zone) - _SLACK
         return list(facts[bisect_left(facts, oldest, key=_start) :])
@@ -83,6 +84,9 @@ class Ahead(Reading):
 
     def _open_at_start(self, gate: Gate, fact: Fact, start: Instant) -> list[Interval]:
         return self.past._open(gate, fact) if start <= self.at else self._open(gate, fact)
+
+    def holds_at(self, condition: Expression, at: Instant) -> bool:
+        return self.past.holds_at(condition, at) if at <= self.at else super().holds_at(condition, at)
 
     def relative(self, derived: Derived, fact: Fact) -> Fact | None:
         found = self.past.named(derived, fact)
@@ -100,7 +104,8 @@ class Ahead(Reading):
 def follows(known: Reading, measure: Measure, changed: Set[str]) -> bool:
     """Whether what is known of the stays of facts that had begun says what was foreseen of them; `changed`: kinds with other ends."""
     presence = measure.presence
-    if presence.whiles or presence.ifs or presence.hold or measure.on_now or changed & {presence.of, "override"}:
+    put_together = measure.parts or presence.joined or presence.whiles or presence.ifs or presence.given
+    if put_together or presence.hold or measure.on_now or changed & {presence.of, "override"}:
         return False
     if presence.until is None:
         return True

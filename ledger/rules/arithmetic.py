@@ -8,7 +8,7 @@ table or compares texts is left to its expression.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import lcm
 from typing import Any, NamedTuple
@@ -32,13 +32,18 @@ class Unwritten(Exception):
 
 
 class Writer:
-    """Writes the requirements of one rulebook; the numbers that they read become functions of (v, u)."""
+    """Writes conditions on named values, in the order of their places; the numbers that they read become functions of (v, u)."""
 
-    def __init__(self, book: Book) -> None:
-        self.places = {name: place for place, name in enumerate(book.measures)}
+    def __init__(self, names: Iterable[str], numbers: Mapping[str, Expression]) -> None:
+        self.places = {name: place for place, name in enumerate(names)}
         self.env: dict[str, Any] = {"Fraction": Fraction, "divide": divide}
-        self._numbers: Mapping[str, Expression] = {name: number.formula for name, number in book.numbers.items()}
+        self._numbers = numbers
         self._known: dict[str, Code | None] = {}
+
+    @classmethod
+    def of(cls, book: Book) -> Writer:
+        """For the requirements of a rulebook, over its measures."""
+        return cls(book.measures, {name: number.formula for name, number in book.numbers.items()})
 
     def requirement(self, test: Expression) -> str | None:
         """Python for whether the values `v` in units of 1/`u` meet a requirement; None where only its expression can tell."""

@@ -20,7 +20,7 @@ from typing import Any
 from ledger import instants
 from ledger.instants import BEGINNING, Instant, Span
 from ledger.rules.expressions import Expression, ExpressionError, parse
-from ledger.rules.people import HELD, Codes, Held, Teams
+from ledger.rules.people import HELD, Codes, Held, Summed, Teams
 from ledger.rules.yaml_nodes import Node, Problem, Problems, compose, exact
 
 LANGUAGE = 1
@@ -55,6 +55,19 @@ class Presence:
     until: str | None = None
     to_day: int | None = None
     """It counts to 00:00 of this day of the next month."""
+
+    calendar: bool = False
+    """It counts by whole months: from the first day after its own month, for the months of the span."""
+
+    joined: tuple[str, ...] = ()
+    """Facts of which these fields are the same are one while they follow each other without a gap: it begins with the first of them."""
+
+    given: tuple[Expression, ...] = ()
+    """Conditions on measures and numbers, asked once, when it enters."""
+
+    def delayed(self, by: Span) -> Presence:
+        """The same facts, so much later."""
+        return replace(self, after=by if self.after is None else Span(*map(sum, zip(self.after, by, strict=True))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,12 @@ class Measure:
     @property
     def is_of_earlier(self) -> bool:
         return bool(self.as_at) or self.reached is not None
+
+    parts: tuple[Measure, ...] = ()
+    """Of an `each` by `sums`: what is added up for each member, and which members count, by these sums; `key` is the member."""
+
+    def presences(self) -> tuple[Presence, ...]:
+        return tuple([part.presence for part in self.parts]) or (self.presence,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +310,15 @@ class Book:
             name = open_names.pop()
             if name in self.numbers:
                 open_names += self.numbers[name].formula.names
-            else:
+            elif name not in found:
                 found.add(name)
+                open_names += self._given(name)
         return [name for name in self.measures if name in found]
+
+    def _given(self, name: str) -> list[str]:
+        """What a measure asks for when a fact enters it."""
+        presences = self.measures[name].presences() if name in self.measures else ()
+        return [asked for presence in presences for given in presence.given for asked in given.names]
 
 
 @lru_cache(maxsize=1024)
@@ -374,8 +399,12 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 def _check_names(root: Node, part: str) -> None:
     """What an expression is to read has a name that an expression can write."""
     for name, node in root.items(part):
-        if not _WORD.fullmatch(name) or iskeyword(name) or name in ("min", "max"):
-            node.problem("bad_name", f"{name!r} cannot be read in an expression", hint="letters, digits and _, and no word of the language")
+        _check_word(name, node, "min", "max")
+
+
+def _check_word(name: str, node: Node, *taken: str) -> None:
+    if not _WORD.fullmatch(name) or iskeyword(name) or name in taken:
+        node.problem("bad_name", f"{name!r} cannot be read in an expression", hint="letters, digits and _, and no word of the language")
 
 
 def _day(node: Node | None, default: Instant) -> Instant:
@@ -531,7 +560,7 @@ def _derived(name: str, node: Node) -> Derived:
     )  # fmt: skip
 
 
-_PRESENCE = ("of", "where", "for", "to", "after", "while", "if", "hold", "until")
+_PRESENCE = ("of", "where", "joined", "for", "to", "after", "while", "if", "hold", "until")
 
 
 class _Measures:
@@ -544,8 +573,12 @@ class _Measures:
         for name, node in root.items("measures"):
             if node.get("reached") is not None:
                 continue
-            if node.get("each") is None:
+            if node.get("like") is not None:
+                self._like(name, node)
+            elif node.get("each") is None:
                 self.found[name] = _measure(name, node)
+            elif node.get("sums") is not None:
+                self._summed(name, node)
             else:
                 self._group(name, node)
         for name, node in root.items("measures"):
@@ -570,6 +603,58 @@ class _Measures:
             reached=Reached(of.name, parts[1], bar, span or Span(days=1)),
         )  # fmt: skip
 
+    def _like(self, name: str, node: Node) -> None:
+        """Another measure, or each measure of a group, so much later."""
+        node.allow("like", "after", "source")
+        other, after = node.text("like"), _lasting(node.get("after"))
+        if node.get("after") is None:
+            node.problem("missing_key", "'after' is missing: how much later it counts")
+        those = {each: measure for each, measure in self.found.items() if each == other or each.startswith(f"{other}.")}
+        if not those:
+            node.problem("unknown_name", f"like: {other!r} is no measure above", hint=f"known: {', '.join(self.found) or 'none'}")
+        for each, measure in those.items():
+            later = name + each.removeprefix(other)
+            parts = tuple([replace(part, presence=part.presence.delayed(after or Span())) for part in measure.parts])
+            self.found[later] = replace(
+                measure, name=later, presence=measure.presence.delayed(after or Span()), parts=parts, line=node.line,
+                assumed=measure.assumed or node.assumed, source=node.text("source") or measure.source,
+            )  # fmt: skip
+
+    def _summed(self, name: str, node: Node) -> None:
+        """A group of which each member has sums; each predicate over them is a measure of its own."""
+        node.allow("each", "sums", "is", "unit", "source")
+        key = _names(node.get("each"))
+        parts = tuple([self._sum(part, each, key) for part, each in node.items("sums")])
+        predicates = list(node.items("is"))
+        if not parts or not predicates:
+            node.problem("missing_key", "'sums' and 'is' are needed: what is added up for each, and which members count")
+            return
+        for role, at in predicates:
+            _check_word(role, at)
+            holds = _expression(at)
+            if holds is None:
+                continue
+            names = [part.name for part in parts]
+            strangers = sorted(holds.names - set(names) | holds.tables)
+            if strangers or (holds.comparison() is None and not isinstance(holds.tree, BoolOp | UnaryOp)):
+                hint = f"sums here: {', '.join(names)}"
+                at.problem("bad_predicate", f"{at.scalar()!r} is no condition on the sums of a member", hint=hint)
+            elif holds.evaluate(Summed(dict.fromkeys(names, Fraction(0)))):
+                at.problem("bad_predicate", f"{at.scalar()!r} holds of those who have nothing", hint="ask for something, e.g. and x > 0")
+            else:
+                self.found[f"{name}.{role}"] = Measure(
+                    f"{name}.{role}", "each", parts[0].presence, None, None, key, False, node.text("unit"), at.line,
+                    node.assumed or at.assumed, node.text("source"), holds, parts=parts,
+                )  # fmt: skip
+
+    def _sum(self, name: str, node: Node, key: tuple[str, ...]) -> Measure:
+        node.allow("sum", *_PRESENCE, "times", "by")
+        _check_word(name, node)
+        if node.get("sum") is None:
+            node.problem("bad_aggregate", f"{name!r} needs 'sum': the field that is added up")
+        presence, value, times = _presence(node), _expression(node.get("sum")), _expression(node.get("times"))
+        return Measure(name, "sum", presence, value, times, key, False, "", node.line, node.assumed, "")
+
     def _group(self, name: str, node: Node) -> None:
         node.allow("each", "has", "is", *_PRESENCE, "as_at", "unit", "source", "by")
         key = (*_names(node.get("each")), node.text("has") or "code")
@@ -578,10 +663,7 @@ class _Measures:
             node.problem("missing_key", "'is' is missing: which members count", hint="distinct counts them all")
         self._groups[name] = node, _presence(node), key, predicates
         for role, part in node.items("is"):
-            if not _WORD.fullmatch(role) or iskeyword(role):
-                part.problem(
-                    "bad_name", f"{role!r} cannot be read in an expression", hint="letters, digits and _, and no word of the language"
-                )
+            _check_word(role, part)
             self._add(f"{name}.{role}", name, part.scalar(), part)
 
     def _add(self, name: str, group: str, predicate: str, at: Node) -> None:
@@ -657,17 +739,24 @@ def _presence(node: Node) -> Presence:
     if not node.text("of"):
         node.problem("missing_key", "'of' is missing: the kind of fact that counts")
     hold, until = node.get("hold"), node.get("until")
+    lasting, whole = node.get("for"), _CALENDAR.fullmatch(node.text("for"))
     return Presence(
         of=node.text("of"),
         where=_expression(node.get("where")),
-        span=_lasting(node.get("for")),
+        span=_parsed_span(f"{whole[1]} months", lasting) if whole and lasting else _lasting(lasting),
         after=_span(node.get("after")),
-        whiles=_gates(node.get("while")),
-        ifs=_gates(node.get("if")),
+        whiles=tuple([_gate(part) for part in _several(node.get("while"))]),
+        ifs=tuple([_gate(part) for part in _several(node.get("if")) if part.is_map or part.is_list]),
         hold=_flag(hold),
         until=until.scalar() if until else None,
-        to_day=_to_day(node.get("to"), node.get("for")),
+        to_day=_to_day(node.get("to"), lasting),
+        calendar=whole is not None,
+        joined=_names(node.get("joined")),
+        given=_given(node.get("if")),
     )
+
+
+_CALENDAR = re.compile(r"([1-9][0-9]{0,3}) calendar months?")
 
 
 def _to_day(node: Node | None, lasting: Node | None) -> int | None:
@@ -680,10 +769,14 @@ def _to_day(node: Node | None, lasting: Node | None) -> int | None:
     return int(day)
 
 
-def _gates(node: Node | None) -> tuple[Gate, ...]:
-    if node is None:
-        return ()
-    return tuple(_gate(part) for part in (node.parts() if node.is_list else [node]))
+def _several(node: Node | None) -> list[Node]:
+    return [] if node is None else node.parts() if node.is_list else [node]
+
+
+def _given(node: Node | None) -> tuple[Expression, ...]:
+    """The conditions of an `if` that are written as expressions."""
+    found = [_expression(part) for part in _several(node) if not part.is_map and not part.is_list]
+    return tuple([each for each in found if each is not None])
 
 
 def _gate(node: Node) -> Gate:

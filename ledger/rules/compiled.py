@@ -10,6 +10,7 @@ import ast
 from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from ledger.rules.arithmetic import Writer
 from ledger.rules.book import Book, Derived, Gate, Measure, Presence
 from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, FLAG, NUMBER, Fact, Key
+from ledger.rules.people import Summed
 from ledger.rules.reasons import Value
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ Asked = Callable[["Reading", Fact, Any, Instant], tuple[object, ...]]
 Slow = Callable[[int, int], bool]
 Judge = Callable[[tuple[int, ...], int, Slow], str | None]
 Signature = tuple[object, ...]
+Summing = Callable[[list[int], int], bool]
 
 FACTORS_MAX = 50_000
 
@@ -68,8 +71,12 @@ class Compiled:
         until = self.derived_signature(presence.until) if presence.until else ()
         return (
             presence.of, self._sign_expression(presence.where), presence.span, presence.to_day, presence.after, whiles, ifs,
-            presence.hold, until,
+            presence.hold, until, presence.calendar, presence.joined, self._sign_given(presence),
         )  # fmt: skip
+
+    def _sign_given(self, presence: Presence) -> Signature:
+        """What asks for measures asks for those of its own rulebook."""
+        return (*[given.text for given in presence.given], self.book.hash) if presence.given else ()
 
     def _sign_gate(self, gate: Gate) -> Signature:
         if gate.presence is None:
@@ -191,6 +198,17 @@ def _decimal(whole: Expression, constant: ast.Constant) -> Decimal:
     return Decimal(numerator * 10**digits // denominator).scaleb(-digits)
 
 
+@lru_cache(maxsize=10_000)
+def summed(holds: Expression, names: tuple[str, ...]) -> Summing:
+    """A predicate over the sums of a member as a function of them, in units of 1/u."""
+    writer = Writer(names, {})
+    written = writer.requirement(holds)
+    if written is None:
+        return lambda sums, unit: bool(holds.evaluate(Summed({name: Fraction(each, unit) for name, each in zip(names, sums, strict=True)})))
+    made: Summing = eval(f"lambda v, u: {written}", writer.env)
+    return made
+
+
 # -- keys and prices ---------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +258,7 @@ def _asked(book: Book, measure: Measure) -> Asked:
 
 def _judge(book: Book) -> Judge:
     """The highest tier whose requirements the values in units of 1/u meet; `slow(tier, requirement)` asks the expression itself."""
-    lines, writer = ["def judge(v, u, slow):"], Writer(book)
+    lines, writer = ["def judge(v, u, slow):"], Writer.of(book)
     for place, tier in reversed(list(enumerate(book.tiers))):
         tests = [writer.requirement(need.test) or f"slow({place}, {i})" for i, need in enumerate(tier.needs)]
         lines.append(f"    if {' and '.join(tests) or 'True'}: return {tier.name!r}")

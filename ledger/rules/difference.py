@@ -117,14 +117,19 @@ def _measure(measure: Measure) -> Words:
         words |= {"is the": f"reaching of {reached.measure} {reached.op} {reached.bar}", "counts for": _span(reached.span)}
     words |= {"as at": ", ".join(each if isinstance(each, str) else day_text(each) for each in measure.as_at)}
     expressions = _expressions(value=measure.value, times=measure.times, holds=measure.holds)
+    if measure.parts:
+        return _stated(words | {"of": ""} | expressions | {f"sum {part.name}": _together(_measure(part)) for part in measure.parts})
     return _stated(words | expressions | _presence(measure.presence))
 
 
 def _presence(presence: Presence) -> dict[str, str]:
     words = {
-        "for": _span(presence.span), "to": f"day {presence.to_day} of the next month" if presence.to_day else "",
+        "for": _span(presence.span).replace(" month", " calendar month" if presence.calendar else " month"),
+        "joined": ", ".join(presence.joined),
+        "to": f"day {presence.to_day} of the next month" if presence.to_day else "",
         "after": _span(presence.after), "until": presence.until or "", "hold": "yes" if presence.hold else "",
-        "while": " and ".join(map(_gate, presence.whiles)), "if": " and ".join(map(_gate, presence.ifs)),
+        "while": " and ".join(map(_gate, presence.whiles)),
+        "if": " and ".join([*map(_gate, presence.ifs), *[given.text for given in presence.given]]),
     }  # fmt: skip
     return words | _expressions(where=presence.where)
 

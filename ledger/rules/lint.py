@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations
 
-from ledger.rules.book import Book, Derived, Gate, Membership, Presence, Review, Table, Tier, load
+from ledger.rules.book import Book, Derived, Gate, Measure, Membership, Presence, Review, Table, Tier, load
 from ledger.rules.expressions import Expression, depth_of
 from ledger.rules.facts import FACTS, FLAG, NUMBER, TEXT
+from ledger.rules.presence import within
 from ledger.rules.yaml_nodes import ERROR, WARNING, Problem, RulebookProblems
 
 Kinds = dict[str, str]
@@ -25,7 +26,7 @@ def lint(text: str | bytes, name: str = "rulebook") -> list[Problem]:
         book = load(text, name=name)
     except RulebookProblems as problems:
         return problems.problems
-    endless = [*_cycles(book), *_derived_cycles(book)] or list(_unfolded(book))
+    endless = [*_cycles(book), *_derived_cycles(book), *_given_cycles(book)] or list(_unfolded(book))
     if endless:  # nothing else can be said of what has no end
         return endless
     parts = (_measures, _tables, _derived, _numbers, _tiers, _status, _benefits, _sources, _unused)
@@ -251,6 +252,11 @@ def _presence(presence: Presence, book: Book, line: int) -> Iterator[Problem]:
         yield _error(line, "unknown_fact", f"{presence.of!r} is no kind of fact", f"known: {', '.join(FACTS)}")
         return
     yield from _of_fact(presence.where, presence.of, book, line, FLAG)
+    for name in presence.joined:
+        if name not in FACTS[presence.of].fields:
+            yield _error(line, "unknown_name", f"joined: {name!r} is no field of {presence.of}")
+    for given in presence.given:
+        yield from _of_numbers(given, book, line, FLAG)
     if presence.until is not None:
         yield from _until(presence.until, presence.of, book, line)
     for gate in (*presence.whiles, *presence.ifs):
@@ -281,8 +287,9 @@ def _gate(gate: Gate, of: str, book: Book, line: int) -> Iterator[Problem]:
 
 
 def _measures(book: Book) -> Iterator[Problem]:
-    for measure in book.measures.values():
-        yield from _presence(measure.presence, book, measure.line)
+    for measure in [part for each in book.measures.values() for part in (*each.parts, each)]:
+        if not measure.parts:
+            yield from _presence(measure.presence, book, measure.line)
         kind = measure.presence.of
         yield from _of_fact(measure.value, kind, book, measure.line, NUMBER)
         yield from _of_fact(measure.times, kind, book, measure.line, NUMBER)
@@ -294,7 +301,7 @@ def _measures(book: Book) -> Iterator[Problem]:
                 yield _error(
                     measure.line, "unknown_fact", f"as_at: {what!r} is neither a day nor a kind of fact", f"known: {', '.join(FACTS)}"
                 )
-        if measure.name in book.numbers:
+        if measure.name in book.measures and measure.name in book.numbers:
             yield _error(measure.line, "name_twice", f"{measure.name!r} is a measure and a number")
 
 
@@ -377,6 +384,18 @@ def _derived_cycles(book: Book) -> Iterator[Problem]:
                 queue.append(part)
         if name in seen:
             yield _error(derived.line, "cycle", f"{name!r} rests on itself")
+
+
+def _given_cycles(book: Book) -> Iterator[Problem]:
+    """A measure that counts only if a condition held asks for measures that do not ask for it."""
+    for measure in book.measures.values():
+        asked = [name for presence in _all_of(measure) for given in presence.given for name in given.names]
+        if measure.name in book.rests_on([name for name in asked if name in book.measures or name in book.numbers]):
+            yield _error(measure.line, "cycle", f"{measure.name!r} rests on itself")
+
+
+def _all_of(measure: Measure) -> list[Presence]:
+    return [each for presence in measure.presences() for each in within(presence)]
 
 
 def _rests_on(book: Book, name: str) -> set[str]:
@@ -466,6 +485,9 @@ def _sources(book: Book) -> Iterator[Problem]:
 def _unused(book: Book) -> Iterator[Problem]:
     used = {name for tier in book.all_tiers() for need in tier.needs for name in need.test.names}
     used |= {name for number in book.numbers.values() for name in number.formula.names} | set(book.shown)
+    used |= {
+        name for measure in book.measures.values() for presence in _all_of(measure) for given in presence.given for name in given.names
+    }
     for name, measure in book.measures.items():
         if name not in used:
             yield _error(measure.line, "unused_measure", f"measure {name!r} is neither used nor shown", "add it to 'show', or drop it")

@@ -1,4 +1,4 @@
-"""Groups of which each member holds codes: the same people, one of a list, the other person.
+"""Groups of which each member holds codes or has sums: the same people, one of a list, the other person, customers of some size.
 
 `each: person` counts members by a predicate over the codes that they hold. In a predicate `n('A', 'B')` is how many of these codes
 one holds, `any(...)` at least one, `all(...)` every one; a name stands for a list of codes. `team(people, 1, sell, 2, pre)` asks for
@@ -121,7 +121,29 @@ class Held:
         return Reason(Fraction(len(held)), f"of {', '.join(asked)}", "count", held)
 
 
-_: type[Scope] = Held
+class Summed:
+    """What a predicate may ask of one member: the sums that it has."""
+
+    __slots__ = ("facts", "sums")
+
+    def __init__(self, sums: Mapping[str, Fraction], facts: Mapping[str, Reason] | None = None) -> None:
+        self.sums = sums
+        self.facts = facts or {}
+
+    def value(self, name: str) -> Value:
+        return self.sums[name]
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        raise AssertionError(table)
+
+    def explain(self, name: str) -> Reason:
+        return self.facts[name]
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        raise AssertionError(table)
+
+
+_: tuple[type[Scope], ...] = (Held, Summed)
 
 
 @lru_cache(maxsize=10_000)

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,8 @@ from ledger.rules.book import Book, Derived, Gate, Measure, Presence, Row, Table
 from ledger.rules.compiled import FACTORS_MAX, Signature, Worth, compiled, condition, key_of
 from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, Fact, Facts, Key
-from ledger.rules.reasons import Reason, Value, key_text
+from ledger.rules.people import Held, Summed
+from ledger.rules.reasons import Reason, Value, key_text, median
 
 Interval = tuple[Instant, Instant]
 Stay = tuple[Fact, Instant, Instant]
@@ -79,6 +81,8 @@ class Reading:
         return known
 
     def _there(self, measure: Measure, since: Instant, until: Instant) -> list[Present]:
+        if measure.parts:
+            return [present for present in self._of_members(measure) if present.end > since and present.start < until]
         if measure.codes:
             held = self._by_code(measure)
             found = [present for code in sorted(measure.codes) for present in held.get(code, ())]
@@ -107,6 +111,26 @@ class Reading:
 
         found: dict[str, list[Present]] = self._shared("codes", (*self.compiled.signature(measure.presence), measure.key), find)
         return found
+
+    def _of_members(self, measure: Measure) -> list[Present]:
+        """What is added up for the members of a group, by member and sum: the same for all predicates of a group."""
+
+        def find() -> list[Present]:
+            found = []
+            for place, part in enumerate(measure.parts):
+                member = key_of(part.key)
+                for present in self._priced(part, self.stays(part.presence)):
+                    present.key = (*member(present.fact.data), str(place))
+                    found.append(present)
+            return found
+
+        sums = [(part.key, part.value and part.value.text, part.times and part.times.text, part.presence.of) for part in measure.parts]
+        alone = not any(
+            part.times or (part.value and (part.value.tables or part.value.names & self.book.derived.keys())) for part in measure.parts
+        )
+        asked = (*[self.compiled.signature(part.presence) for part in measure.parts], *sums, "" if alone else self.book.hash)
+        members: list[Present] = self._shared("sums", asked, find)
+        return members
 
     def _stated_points(self, measure: Measure) -> Iterator[Present]:
         """Points stated outright: adjustments count for the measure's span or until they say, overrides while they last."""
@@ -154,11 +178,14 @@ class Reading:
         return self._open(gate, fact)
 
     def _find_stays(self, presence: Presence) -> list[Stay]:
-        stays = self._lives(presence, self._those(self._facts(presence), presence.of, presence.where))
+        facts = self._those(self._facts(presence), presence.of, presence.where)
+        stays = self._lives(presence, _joined(presence.joined, facts) if presence.joined else facts)
         if presence.until:
             stays = self._settled(presence, self.book.derived[presence.until], stays)
         else:
             stays = [stay for stay in stays if stay[1] < stay[2]]
+        if presence.given:
+            stays = [stay for stay in stays if all(self.holds_at(condition, stay[1]) for condition in presence.given)]
         if not presence.whiles and not presence.ifs:
             return stays
         return [
@@ -183,22 +210,44 @@ class Reading:
     def _lives(self, presence: Presence, facts: Iterable[Fact]) -> list[Stay]:
         """A fact's own life, delayed, and no longer than the span; delay and span are counted from its start together, never chained."""
         zone, after = self.book.zone, presence.after
-        if after:
+        if presence.calendar:
+            stays = self._months(presence, facts)
+        elif after:
             stays = [(fact, plus(fact.start, after, zone), plus(fact.end, after, zone)) for fact in facts]
         else:
             stays = [(fact, fact.start, fact.end) for fact in facts]
+        held = self.now if presence.hold and self.now is not None else FOREVER
+        if held < FOREVER and (after or presence.calendar):
+            stays = [stay for stay in stays if stay[1] <= held]
+        if presence.calendar:
+            return [(fact, start, end if end <= held else fact.end) for fact, start, end in stays]
         if presence.to_day is not None:
             return [(fact, start, min(end, _day_of_next_month(start, presence.to_day, zone))) for fact, start, end in stays]
         if presence.span is None:
             return stays
         span = _sum(after, presence.span)
-        held = self.now if presence.hold and self.now is not None else FOREVER
         lives = []
         for stay in stays:
             fact, start, end = stay
             natural = plus(fact.start, span, zone)
             lives.append(stay if natural >= end or natural > held else (fact, start, natural))
         return lives
+
+    def _months(self, presence: Presence, facts: Iterable[Fact]) -> list[Stay]:
+        """Whole months: those after a fact's own month, which it may state, and for a fact that ends up to the end of its last month."""
+        zone, span = self.book.zone, presence.span or Span(months=1)
+        stays = []
+        for fact in facts:
+            own = _month(fact.start, zone)
+            stated = getattr(fact.data, "month", None)
+            begun = own if stated is None else int(stated[:4]) * 12 + int(stated[5:]) - 1
+            begin, stop = _following(zone, begun, 0, presence.after), _following(zone, begun, span.months, presence.after)
+            if begun < own:
+                begin = max(begin, fact.start)
+            if fact.end < FOREVER:
+                stop = min(stop, _following(zone, _month(fact.end, zone), 0, presence.after))
+            stays.append((fact, begin, stop))
+        return stays
 
     def _settled(self, presence: Presence, settles: Derived, stays: list[Stay]) -> list[Stay]:
         """A fact that takes another back ends with it; if that one has left already, it takes nothing and is still shown."""
@@ -224,6 +273,10 @@ class Reading:
             if not any(begin <= start < stop for begin, stop in self._open_at_start(gate, fact, start)):
                 return []
         return [(begin, stop) for begin, stop in stays if begin < stop]
+
+    def holds_at(self, condition: Expression, at: Instant) -> bool:
+        """Whether a condition on measures and numbers holds at an instant."""
+        return bool(condition.evaluate(Counted(self, at)))
 
     def _open_at_start(self, gate: Gate, fact: Fact, start: Instant) -> list[Interval]:
         return self._open(gate, fact)
@@ -252,7 +305,7 @@ class Reading:
         parts = [part for part in (measure.value, measure.times) if part is not None]
         asked = {name for part in parts for name in part.names} | {self.book.tables[name].on for part in parts for name in part.tables}
         kinds, found = {"adjusted", "override"}, set[Instant]()
-        for presence in within(measure.presence):
+        for presence in [each for stated in measure.presences() for each in within(stated)]:
             kinds.add(presence.of)
             asked |= {presence.until} | (presence.where.names if presence.where else frozenset())
             if presence.hold:
@@ -477,6 +530,102 @@ def tell(table: Table, since: Instant, cell: tuple[Value, str]) -> tuple[Value, 
     value, path = cell
     row = "" if len(table.rows) == 1 else f" since {text(since)[:10]}"
     return value, f"{table.name}[{path}]{row}", any(path == mark or path.startswith(f"{mark}/") for mark in table.assumed)
+
+
+class Counted:
+    """What a condition at an instant may read: the measures of a rulebook counted there, and its numbers."""
+
+    __slots__ = ("at", "reading")
+
+    def __init__(self, reading: Reading, at: Instant) -> None:
+        self.at = at
+        self.reading = reading
+
+    def value(self, name: str) -> Value:
+        book = self.reading.book
+        if name in book.numbers:
+            return book.numbers[name].formula.evaluate(self)
+        measure = book.measures[name]
+        return counted(measure, [present for present in self.reading.presents(measure) if present.start <= self.at < present.end])
+
+    def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
+        return cell_at(self.reading.book.tables[table], self.at, keys)
+
+    def explain(self, name: str) -> Reason:
+        raise AssertionError(name)
+
+    def explain_lookup(self, table: str, keys: tuple[Reason, ...]) -> Reason:
+        raise AssertionError(table)
+
+
+def cell_at(table: Table, at: Instant, keys: tuple[str, ...]) -> Value:
+    """The cell of a table that no fact chooses; the linter sees to it that there is one."""
+    found = cell_of(table.row_at(at)[1], keys)
+    assert found is not None
+    return found[0]
+
+
+def counted(measure: Measure, here: Iterable[Present]) -> Fraction:
+    """The aggregate over facts that are present together."""
+    present = list(here)
+    if measure.aggregate == "each":
+        return Fraction(sum(bool(holds) for holds in members(measure, present).values()))
+    return AGGREGATES[measure.aggregate]([each.key for each in present], [each.value for each in present])
+
+
+def members(measure: Measure, here: Iterable[Present]) -> dict[Key, bool]:
+    """Of an `each`: who is there, and of whom the predicate holds."""
+    assert measure.holds is not None
+    grouped: dict[Key, list[Present]] = defaultdict(list)
+    for present in here:
+        grouped[present.key[:-1]].append(present)
+    return {who: bool(measure.holds.evaluate(_has(measure, own))) for who, own in grouped.items()}
+
+
+def _has(measure: Measure, own: Iterable[Present]) -> Held | Summed:
+    if not measure.parts:
+        return Held({present.key[-1] or "" for present in own})
+    sums = [Fraction(0)] * len(measure.parts)
+    for present in own:
+        sums[int(present.key[-1] or 0)] += present.value
+    return Summed({part.name: value for part, value in zip(measure.parts, sums, strict=True)})
+
+
+AGGREGATES: dict[str, Callable[[list[Key], list[Fraction]], Fraction]] = {
+    "sum": lambda keys, values: sum(values, Fraction(0)),
+    "count": lambda keys, values: Fraction(len(keys)),
+    "distinct": lambda keys, values: Fraction(len(set(keys))),
+    "median": lambda keys, values: median(values),
+}
+
+
+def _joined(by: tuple[str, ...], facts: Iterable[Fact]) -> list[Fact]:
+    """Facts of one key that follow each other without a gap, as one that begins with the first and ends with the last."""
+    key, last, runs = key_of(by), dict[Key, Fact](), list[Fact]()
+    for fact in facts:
+        if fact.start >= fact.end:
+            continue
+        run = last.get(key(fact.data))
+        if run is None or run.end < fact.start:
+            run = last[key(fact.data)] = Fact(fact.kind, fact.key, fact.start, fact.data, fact.event, fact.planned)
+            runs.append(run)
+            run.end, run.ender = fact.end, fact.ender
+        elif run.end < fact.end:
+            run.end, run.ender = fact.end, fact.ender
+    return runs
+
+
+def _month(at: Instant, zone: str) -> int:
+    day = to_datetime(at, zone)
+    return day.year * 12 + day.month - 1
+
+
+@lru_cache(maxsize=65_536)
+def _following(zone: str, month: int, months: int, after: Span | None) -> Instant:
+    """The first instant of the month that is one and so many months later, delayed."""
+    later = month + 1 + months
+    at = wall(zone, later // 12, later % 12 + 1)
+    return plus(at, after, zone) if after else at
 
 
 def _place(fact: Fact) -> tuple[Instant, int]:

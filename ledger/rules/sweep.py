@@ -16,11 +16,12 @@ from operator import itemgetter
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, Measure, Tier
+from ledger.rules.compiled import summed
 from ledger.rules.expressions import OPERATIONS, Expression
 from ledger.rules.facts import Fact, Key
-from ledger.rules.people import Held, holder
-from ledger.rules.presence import FactScope, Present, Reading, cell_of, tell
-from ledger.rules.reasons import Reason, Value, key_text, median
+from ledger.rules.people import Held, Summed, holder
+from ledger.rules.presence import AGGREGATES, FactScope, Present, Reading, cell_at, cell_of, tell
+from ledger.rules.reasons import Reason, Value, key_text
 
 Values = tuple[int, ...]
 _NOBODY = frozenset[str]()
@@ -131,9 +132,7 @@ class StateScope:
         return Fraction(value)
 
     def lookup(self, table: str, keys: tuple[str, ...]) -> Value:
-        found = cell_of(self.performance.book.tables[table].row_at(self.at)[1], keys)
-        assert found is not None
-        return found[0]
+        return cell_at(self.performance.book.tables[table], self.at, keys)
 
     def with_more(self, more: Mapping[str, Fraction]) -> StateScope:
         return More(self, more) if more else self
@@ -205,15 +204,35 @@ def explain_measure(performance: Performance, measure: Measure, at: Instant) -> 
 def _explain_each(reading: Reading, measure: Measure, here: list[Present]) -> Reason:
     """Each member with its predicate, and the facts that it rests on."""
     assert measure.holds is not None
-    members: dict[Key, dict[str, Reason]] = {}
-    for present in here:
-        members.setdefault(present.key[:-1], {}).setdefault(present.key[-1] or "", explain_present(reading, measure, present))
+    members: dict[Key, Held | Summed] = _summed_members(reading, measure, here) if measure.parts else _held_members(reading, measure, here)
     children = []
-    for key, facts in members.items():
-        held = measure.holds.explain(Held(facts, facts))
+    for key, has in members.items():
+        held = measure.holds.explain(has)
         children.append(Reason(held.value, _key_text(key), "as", (held,)))
     value = OPERATIONS["each"](*[child.value for child in children])
     return Reason(value, measure.name, "each", tuple(children), assumed=measure.assumed, source=measure.source)
+
+
+def _held_members(reading: Reading, measure: Measure, here: list[Present]) -> dict[Key, Held | Summed]:
+    members: dict[Key, dict[str, Reason]] = {}
+    for present in here:
+        members.setdefault(present.key[:-1], {}).setdefault(present.key[-1] or "", explain_present(reading, measure, present))
+    return {key: Held(facts, facts) for key, facts in members.items()}
+
+
+def _summed_members(reading: Reading, measure: Measure, here: list[Present]) -> dict[Key, Held | Summed]:
+    members: dict[Key, list[list[Reason]]] = {}
+    for present in here:
+        place = int(present.key[-1] or 0)
+        sums = members.setdefault(present.key[:-1], [[] for _ in measure.parts])
+        sums[place].append(explain_present(reading, measure.parts[place], present))
+    found: dict[Key, Held | Summed] = {}
+    for key, sums in members.items():
+        named = {part.name: tuple(facts) for part, facts in zip(measure.parts, sums, strict=True)}
+        totals = {name: OPERATIONS["sum"](*[fact.value for fact in facts]) for name, facts in named.items()}
+        reasons = {name: Reason(totals[name], name, "sum", facts) for name, facts in named.items()}
+        found[key] = Summed({name: Fraction(total) for name, total in totals.items()}, reasons)
+    return found
 
 
 def _key_text(key: Key) -> str:
@@ -234,14 +253,6 @@ def explain_present(reading: Reading, measure: Measure, present: Present) -> Rea
         value, f"{event.event.kind} {event.event.source} {event.event.id}", op, parts,
         position=event.position, effective_at=present.start, until=present.end,
     )  # fmt: skip
-
-
-AGGREGATES: dict[str, Callable[[list[Key], list[Fraction]], Fraction]] = {
-    "sum": lambda keys, values: sum(values, Fraction(0)),
-    "count": lambda keys, values: Fraction(len(keys)),
-    "distinct": lambda keys, values: Fraction(len(set(keys))),
-    "median": lambda keys, values: median(values),
-}
 
 
 class _Distinct:
@@ -291,6 +302,33 @@ class _Each:
         self.total = self.unit * len(self.members)
 
 
+class _Sums:
+    """Members of which a predicate over their sums holds; the last part of a key says which sum."""
+
+    __slots__ = ("holds", "members", "sums", "total", "unit", "width")
+
+    def __init__(self, measure: Measure, unit: int) -> None:
+        assert measure.holds is not None
+        self.sums: dict[Key, list[int]] = {}
+        self.members: set[Key] = set()
+        self.holds = summed(measure.holds, tuple([part.name for part in measure.parts]))
+        self.width = len(measure.parts)
+        self.unit = unit
+        self.total = 0
+
+    def move(self, way: int, worth: int, key: Key) -> None:
+        who = key[:-1]
+        sums = self.sums.get(who)
+        if sums is None:
+            sums = self.sums[who] = [0] * self.width
+        sums[int(key[-1] or 0)] += worth
+        if self.holds(sums, self.unit):
+            self.members.add(who)
+        else:
+            self.members.discard(who)
+        self.total = self.unit * len(self.members)
+
+
 class _Median:
     """Holds twice the unit's grain: the mean of two middle values stays an integer because the unit is even."""
 
@@ -313,7 +351,7 @@ class _Median:
             self.total = self.ordered[half] if n % 2 else (self.ordered[half - 1] + self.ordered[half]) // 2
 
 
-_State = _Distinct | _Each | _Median
+_State = _Distinct | _Each | _Sums | _Median
 _Move = tuple[Instant, int, int, int, Key]  # at, measure, way, worth with its sign, key
 
 
@@ -369,7 +407,7 @@ class _Judgement:
                 return _Median()
             case "each":
                 assert measure.holds is not None
-                return _Each(measure.holds, self.performance.unit)
+                return _Sums(measure, self.performance.unit) if measure.parts else _Each(measure.holds, self.performance.unit)
             case _:
                 return None
 

@@ -65,7 +65,7 @@ amounts = st.integers(-500, 50_000)
 def judged(asked: Book, place: int, need: int, values: tuple[int, ...], unit: int) -> tuple[object, object]:
     """What the Python and what the expression says; the code of the error where there is one."""
     requirement = asked.tiers[place].needs[need]
-    writer = Writer(asked)
+    writer = Writer.of(asked)
     written = writer.requirement(requirement.test)
     assert written is not None, requirement.test.text
     scope = StateScope(Performance(Reading(asked, Facts()), 0, 1, unit), values, 0)

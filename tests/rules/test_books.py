@@ -42,6 +42,15 @@ def test_every_worked_example_of_the_competencies_is_a_case(example: str) -> Non
     assert f"case: {example}\n" in text or f"case: {example}," in text
 
 
+CAPABILITY = ("DA1", "DA3", "SEC1", "SEC26E1", "DA26S1", "IN26S1", "MW1", "ANN1", "WIN3", "WIN4")
+
+
+@pytest.mark.parametrize("example", CAPABILITY)
+def test_every_worked_example_of_the_capability_score_is_a_case(example: str) -> None:
+    text = (BOOKS / "microsoft-capability/golden/worked-examples.yaml").read_text()
+    assert f"case: {example}\n" in text or f"case: {example}," in text
+
+
 def test_a_failing_case_is_told_with_its_line() -> None:
     text = "programme: hubspot\ncases:\n  - case: X\n    events: []\n    ask: {as_of: 2024-01-01}\n    expect:\n      total: 1\n"
     outcome = golden.run(text, "x.yaml", Library())
