@@ -293,6 +293,21 @@ class Log:
             raise self.database.told(error) from error
 
 
+def migrate(where: Path | str) -> None:
+    """Bring a log's schema to the one that this program works with; on SQLite there is only one. Raises as `Log` does."""
+    if is_url(where):
+        from ledger.log_postgres import PostgresDatabase
+
+        database = PostgresDatabase(str(where), lock_seconds=10)
+        try:
+            database.make()
+        except database.errors as error:
+            raise database.told(error) from error
+        finally:
+            database.close()
+    Log(where, create=False).close()
+
+
 def is_url(where: Path | str) -> bool:
     return str(where).startswith(("postgresql://", "postgres://"))
 

@@ -48,7 +48,8 @@ def test_imports_point_inward(prefix: str, forbidden: list[str]) -> None:
 
 HOMES = {
     "eventsourcing": ["ledger/log_sqlite.py", "ledger/log_postgres.py"],
-    "sqlalchemy": ["ledger/projections/", "ledger/directory.py", "ledger/engines.py"],
+    "sqlalchemy": ["ledger/projections/", "ledger/directory.py", "ledger/engines.py", "ledger/migrations/"],
+    "alembic": ["ledger/migrations/"],
     "psycopg": ["ledger/log_postgres.py"],
     "kafka": ["consumers/kafka_bus.py"],
     "click": ["cli.py"],

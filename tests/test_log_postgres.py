@@ -24,9 +24,9 @@ from eventsourcing.tests.persistence import (
     TrackingRecorderTestCase,
 )
 
-from ledger import log_postgres
+from ledger import log_postgres, migrations
 from ledger.errors import LogError, NotFound
-from ledger.log import Log
+from ledger.log import Log, migrate
 from ledger.log_postgres import LogDatastore, LogRecorder
 from tests.servers import database
 
@@ -65,6 +65,7 @@ class _OurRecorder:
         return f"partner/{uuid4()}"
 
     def create_recorder(self) -> LogRecorder:
+        migrations.upgrade(database(self._server, self._name))
         self._opened.append(LogDatastore(database(self._server, self._name), lock_seconds=30))
         recorder = LogRecorder(self._opened[-1])
         recorder.create_table()
@@ -122,6 +123,39 @@ def test_a_database_of_another_kind_or_format_is_refused(postgres: str) -> None:
     with psycopg.connect(postgres) as connection:
         connection.execute("DROP TABLE points_ledger")
     told(postgres, "log_foreign")
+
+
+def test_every_step_of_the_schema_is_a_way_to_the_last(postgres: str) -> None:
+    assert migrations.revisions()[-1] == log_postgres.REVISION
+    for revision in migrations.revisions():
+        migrations.upgrade(postgres, revision)
+        if revision != log_postgres.REVISION:
+            assert "migrate" in told(postgres, "log_schema_old").hint
+    with Log(postgres, create=False) as log:
+        log.append([claim("P-1", "1")], recorded_at=NOON)
+    migrate(postgres)  # there is nothing left to do
+    with Log(postgres) as log:
+        assert log.head() == 1
+
+
+def test_a_schema_that_is_of_no_known_revision_or_is_not_whole_is_refused(postgres: str) -> None:
+    Log(postgres).close()
+    with psycopg.connect(postgres) as connection:
+        connection.execute("DROP TABLE outbox")
+    assert "outbox" in str(told(postgres, "log_schema"))
+    with psycopg.connect(postgres) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "9999" in str(told(postgres, "log_schema"))
+
+
+def test_a_step_that_breaks_off_leaves_nothing(postgres: str) -> None:
+    migrations.upgrade(postgres, "0001")
+    with psycopg.connect(postgres) as connection:
+        connection.execute("CREATE TABLE relayed (x int)")  # the last table of the step is in its way
+    with pytest.raises(LogError):
+        migrate(postgres)
+    with psycopg.connect(postgres) as connection:
+        assert connection.execute("SELECT to_regclass('outbox'), version_num FROM alembic_version").fetchall() == [(None, "0001")]
 
 
 def test_a_writer_that_is_kept_waiting_says_so(postgres: str, log: Log) -> None:
