@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,14 +30,14 @@ from consumers.relay import Relay
 from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
-from ledger.errors import LedgerError, NotFound, Refusal, Refused, RulebookError
+from ledger.errors import LedgerError, NotFound, Parked, Refusal, Refused, RulebookError
 from ledger.events.envelope import decode, event
 from ledger.guards import Associations
 from ledger.history import History
 from ledger.instants import DAY, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.languages import LANGUAGES, speak, spoken, t
-from ledger.log import Log
+from ledger.log import Log, is_url, migrate
 from ledger.projections import achievements as achieved
 from ledger.projections import dashboard as boards
 from ledger.projections import licences as counts
@@ -72,6 +73,11 @@ REBUILD_FROM = 10_000
 """A gap of this many events is closed by a rebuild: each partner is then made once."""
 
 
+def _limits(settings: Settings) -> Associations | None:
+    since = settings.associations_from
+    return None if since is None else Associations(day_start(since), settings.associations_at_most)
+
+
 class Ledger:
     """The parts of one ledger, put together."""
 
@@ -79,14 +85,14 @@ class Ledger:
         self.settings = settings
         self.clock = clock
         self.log = Log(settings.path, create=create)
-        since = settings.associations_from
-        limits = None if since is None else Associations(day_start(since), settings.associations_at_most)
-        self.intake = Intake(self.log, clock, limits)
+        self.intake = Intake(self.log, clock, _limits(settings))
         self.history = History(self.log)
         self.store = Store(settings.read_path)
         self.directory = Directory(settings.directory_path)
         self.bus = InProcessBus()
         self.project = Project(self.bus, self.history, self.store)
+        self.has_stations = settings.kafka is not None and is_url(settings.path)
+        """Processes of their own bring the read models up to the log."""
 
     def close(self) -> None:
         self.log.close()
@@ -95,6 +101,8 @@ class Ledger:
 
     def catch_up(self) -> None:
         """What is in the log and not yet in the read models, whoever left it there: relay, bus, project."""
+        if self.has_stations:
+            return
         behind = self.log.head() - self.store.position()
         if behind < 0 or behind > REBUILD_FROM:
             with _bar(t("making the read models")) as step:
@@ -119,7 +127,8 @@ SECTIONS = {
     "What a partner sees": ("dashboard", "clients", "client", "team", "achievements", "quick-wins", "licences"),
     "Many partners": ("ranking", "at-risk", "nominees", "awards"),
     "Writing": ("record", "import", "override", "reverse", "expire"),
-    "Rules and keeping": ("rules", "rebuild", "verify", "export", "topics", "demo"),
+    "Rules and keeping": ("rules", "rebuild", "verify", "export", "migrate", "demo"),
+    "On Kafka": ("run", "status", "topics", "refused", "parked", "restore"),
 }
 """The commands as the help lists them."""
 
@@ -1401,11 +1410,11 @@ def topics_create(settings: Settings) -> None:
     """Make the topics that are not there. One that is there is left as it is, and checked."""
     from consumers.kafka_bus import Admin
 
-    with Admin(_connection(settings)) as admin:
-        for topic in stream_topics.wanted(settings.topics, settings.partitions):
+    with _session(settings) as session, Admin(_connection(settings)) as admin:
+        for topic in _wanted(settings, session):
             made = admin.create(topic, settings.replicas)
             out.say(f"{topic.name}: {t('made') if made else t('is there already')}")
-        _check_topics(settings, admin)
+        _check_topics(settings, admin, session)
 
 
 @topics.command("check")
@@ -1414,20 +1423,271 @@ def topics_check(settings: Settings) -> None:
     """Whether the topics are as they must be. Exits 1 where a setting would lose events."""
     from consumers.kafka_bus import Admin
 
-    with Admin(_connection(settings)) as admin:
-        _check_topics(settings, admin)
+    with _session(settings) as session, Admin(_connection(settings)) as admin:
+        _check_topics(settings, admin, session)
 
 
-def _check_topics(settings: Settings, admin: Any) -> None:
-    needed = stream_topics.wanted(settings.topics, settings.partitions)
-    there = admin.find([topic.name for topic in needed])
-    faults = [fault for topic in needed for fault in stream_topics.faults(topic, there.get(topic.name))]
+def _wanted(settings: Settings, session: Any = None) -> tuple[stream_topics.Topic, ...]:
+    """The topics as they must be: as the ledger works with them, where it does."""
+    from consumers.production import in_use
+
+    found = stream_topics.wanted(settings.topics, settings.partitions)
+    return found if session is None else in_use(found, session)
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Any]:
+    """A session of the ledger's database; None where the ledger is a file, or not there."""
+    if not is_url(settings.path):
+        yield None
+        return
+    try:
+        log = Log(settings.path, create=False)
+    except NotFound:
+        yield None
+        return
+    with log, log.database.session(60) as session:
+        yield session
+
+
+def _check_topics(settings: Settings, admin: Any, session: Any) -> None:
+    from consumers.production import topic_faults
+
+    needed = _wanted(settings, session)
+    faults = topic_faults(needed, admin.find([topic.name for topic in needed]), session)
     for fault in faults:
         click.echo(f"{'' if fault.loses else 'note: '}{fault}")
     losing = sum(fault.loses for fault in faults)
     out.say(f"{out.many(len(needed), 'topic')}: {out.many(losing, 'fault')}, {out.many(len(faults) - losing, 'note')}")
     if losing:
         raise click.exceptions.Exit(1)
+
+
+@topics.command("move")
+@click.argument("role", type=click.Choice((stream_topics.EVENTS, stream_topics.INBOX)))
+@click.argument("name")
+@click.option("--partitions", type=click.IntRange(1, 1000), help="Of the new topic; default POINTS_LEDGER_PARTITIONS.")
+@click.pass_obj
+def topics_move(settings: Settings, role: str, name: str, partitions: int | None) -> None:
+    """Go on in another topic NAME, with more partitions. The stream of events is published again there, from the first."""
+    from consumers import production
+
+    parts = _parts(settings)
+    try:
+        production.move(parts, role, name, partitions or settings.partitions, settings.replicas)
+    finally:
+        parts.close()
+    out.say(t("{role}: the ledger goes on in {topic}", role=role, topic=name))
+
+
+# -- stations ----------------------------------------------------------------------------------------------------------
+
+
+def _parts(settings: Settings, go_on: Callable[[], None] = lambda: None) -> Any:
+    """What a station is made of."""
+    from consumers.production import Parts, Place
+
+    topics = stream_topics.wanted(settings.topics, settings.partitions)
+    return Parts(Place(str(settings.path), _connection(settings), topics), go_on)
+
+
+def _applied(ledger: Ledger) -> int:
+    from consumers.production import applied_position
+
+    with ledger.log.database.session(60) as session:
+        return applied_position(session)
+
+
+@main.command("run")
+@click.argument("station", type=click.Choice(("ingest", "relay", "project", "expire")))
+@click.option("--member", help="The name of this process, which keeps its partitions over a restart; no two run under one name.")
+@click.option("--listen", metavar="HOST:PORT", help="Where /health and /metrics are; default nowhere.")
+@click.option("--every", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds between two looks of expire.")
+@click.option("--patience", default=120.0, show_default=True, type=click.FloatRange(0), help="Seconds of failing after which it gives up.")
+@click.pass_obj
+def run_(settings: Settings, station: str, member: str | None, listen: str | None, every: float, patience: float) -> None:
+    """Run a STATION until it is told to stop: ingest, relay, project or expire. It logs lines of JSON to stderr."""
+    from consumers import production
+    from consumers.running import Journal, Runner, Station, Watch
+
+    journal = Journal(station)
+    journal.take_in()
+
+    def make() -> Station:
+        parts = _parts(settings, runner.go_on)
+        intake = Intake(parts.log, utc_now, _limits(settings))
+        try:
+            match station:
+                case "ingest":
+                    return production.IngestStation(parts, intake, utc_now, member)
+                case "relay":
+                    return production.RelayStation(parts)
+                case "project":
+                    return production.ProjectStation(parts, utc_now, member)
+                case _:
+                    return production.ExpireStation(parts, intake, utc_now, every)
+        except BaseException:
+            parts.close()
+            raise
+
+    runner = Runner(station, make, journal, patience_seconds=patience)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, runner.stop)
+    watch = None
+    if listen is not None:
+        host, _, port = listen.rpartition(":")
+        if not port.isdecimal():
+            raise click.UsageError("--listen is HOST:PORT")
+        watch = Watch(runner, host or "127.0.0.1", int(port))
+        journal("listens", host=host or "127.0.0.1", port=watch.port)
+    collect_seldom()
+    try:
+        runner.run()
+    finally:
+        if watch is not None:
+            watch.close()
+
+
+@main.command()
+@output
+@click.pass_obj
+def status(settings: Settings, form: str) -> None:
+    """How far each station has come, as positions of the log; the inbox by partition; what waits."""
+    from consumers.production import status as found
+
+    with _open(settings) as ledger, ledger.log.database.session(60) as session:
+        lines = found(ledger.log, session)
+    out.rows(("what", "partition", "value"), lines, form)
+
+
+@main.group()
+def refused() -> None:
+    """What the inbox had and the ledger refused: look at it, mend it, send it again."""
+
+
+@refused.command("list")
+@click.option("--all", "everything", is_flag=True, help="Those that are settled too.")
+@output
+@click.pass_obj
+def refused_list(settings: Settings, everything: bool, form: str) -> None:
+    """What was refused and is not settled, the oldest first."""
+    from consumers import refused as refusals
+
+    with _open(settings) as ledger, ledger.log.database.session(60) as session:
+        found = refusals.listed(session, everything)
+    lines = [(r.id, out.when(r.refused_at), r.code, r.record["message"], f"{r.partition}/{r.offset}", r.settled) for r in found]
+    out.rows(("id", "refused", "code", "reason", "partition/offset", "settled"), lines, form)
+
+
+@refused.command("show")
+@click.argument("id", type=int)
+@click.option("--raw", is_flag=True, help="The bytes as they came, and nothing else: to mend them in a file.")
+@click.pass_obj
+def refused_show(settings: Settings, id: int, raw: bool) -> None:
+    """One refusal in full: why, what next, where it came from, and what was sent."""
+    from consumers import refused as refusals
+
+    with _open(settings) as ledger, ledger.log.database.session(60) as session:
+        found = refusals.get(session, id)
+    if raw:
+        click.get_binary_stream("stdout").write(found.raw or b"")
+    else:
+        out.emit(found.record, "json")
+
+
+@refused.command("retry")
+@click.argument("ids", type=int, nargs=-1, required=True)
+@click.option("--file", type=click.File("rb"), help="The mended bytes of the one ID, a CloudEvent in JSON.")
+@click.option("--dismiss", help="Do not send it again: the reason why it is settled.")
+@output
+@click.pass_obj
+def refused_retry(settings: Settings, ids: tuple[int, ...], file: Any, dismiss: str | None, form: str) -> None:
+    """Send refused inputs again, as they came or mended. What is accepted now, or was meanwhile, is settled."""
+    from consumers import refused as refusals
+
+    if file is not None and len(ids) > 1:
+        raise click.UsageError("--file mends one refusal")
+    mended = None if file is None else file.read()
+    with _open(settings) as ledger, ledger.log.database.session(60) as session:
+        told = []
+        for id in ids:
+            if dismiss is not None:
+                refusals.settle(session, refusals.get(session, id), dismiss, utc_now())
+                told.append((id, "dismissed", None, None, dismiss))
+                continue
+            receipt = refusals.retry(session, ledger.intake, refusals.get(session, id), mended, utc_now())
+            told.append((id, *_receipt(0, receipt)[1:4], _receipt(0, receipt)[5]))
+        ledger.catch_up()
+    out.rows(("id", "receipt", "position", "code", "reason"), told, form)
+    if any(row[1] == "refused" for row in told):
+        raise click.exceptions.Exit(1)
+
+
+@main.group()
+def parked() -> None:
+    """Partners that cannot be applied to the read models."""
+
+
+@parked.command("list")
+@output
+@click.pass_obj
+def parked_list(settings: Settings, form: str) -> None:
+    """Every parked partner, with why."""
+    with _open(settings) as ledger:
+        ledger.catch_up()
+        found = [(partner, why) for partner, why in ledger.store.partners().items() if why is not None]
+    out.rows(("partner", "parked"), found, form)
+
+
+@parked.command("retry")
+@click.argument("partners", nargs=-1)
+@click.pass_obj
+def parked_retry(settings: Settings, partners: tuple[str, ...]) -> None:
+    """Apply parked PARTNERS again, or all of them: after a rulebook was published, or the program mended."""
+    with _open(settings) as ledger:
+        ledger.catch_up()
+        found = {partner for partner, why in ledger.store.partners().items() if why is not None}
+        if strangers := sorted(set(partners) - found):
+            raise NotFound(f"{', '.join(strangers)}: not parked", hint="parked list has those that are", code="not_parked")
+        ledger.project.retry(sorted(partners or found))
+        left = sum(why is not None for why in ledger.store.partners().values())
+    out.say(t("{tried} tried again, {left} still parked", tried=out.many(len(partners or found), "partner"), left=left))
+    if left:
+        raise click.exceptions.Exit(Parked.exit_code)
+
+
+@main.command()
+@click.option("--from-kafka", is_flag=True, required=True, help="From the stream of events.")
+@click.pass_obj
+def restore(settings: Settings, from_kafka: bool) -> None:
+    """Make the ledger anew in an empty database, byte for byte, from the stream of events alone."""
+    from consumers import production
+
+    parts = _parts(settings)
+    try:
+        with _bar(t("restoring")) as step:
+            done = production.restored(parts, step)
+        Project(InProcessBus(), parts.history, parts.store).rebuild()
+        production.restored_rows(parts, done)
+    finally:
+        parts.close()
+    out.say(t("{events} events restored, {duplicates} duplicates dropped", events=done.events, duplicates=done.duplicates))
+    if done.beyond:
+        out.say(t("{beyond} events of an insert that was not published whole: go on with topics move events NAME", beyond=done.beyond))
+        raise click.exceptions.Exit(1)
+
+
+def _verify_stream(settings: Settings, ledger: Ledger) -> list[audit.Finding]:
+    from consumers import production
+
+    parts = _parts(settings)
+    try:
+        with _bar(t("reading the stream")) as step:
+            found = production.compared(parts, step)
+    finally:
+        parts.close()
+    out.say(t("{messages} messages in the stream, {duplicates} of them twice", messages=found.messages, duplicates=found.duplicates))
+    return [] if found.difference is None else [audit.Finding(found.code, "stream", found.difference)]
 
 
 # -- rulebooks ---------------------------------------------------------------------------------------------------------
@@ -1621,14 +1881,26 @@ def rebuild(settings: Settings) -> None:
         out.say(t("{partners} partners rebuilt at position {position}", partners=partners, position=ledger.store.position()))
 
 
-@main.command()
+@main.command("migrate")
 @click.pass_obj
-def verify(settings: Settings) -> None:
+def migrate_(settings: Settings) -> None:
+    """Bring the schema of a ledger on PostgreSQL to this version. Stop the stations first."""
+    migrate(settings.path)
+    out.say(t("the schema is of this version"))
+
+
+@main.command()
+@click.option("--kafka", is_flag=True, help="Also hold the stream of events on Kafka against the log, both ways.")
+@click.pass_obj
+def verify(settings: Settings, kafka: bool) -> None:
     """Check that log and read models are what they should be. Exits 1 and names the first differences."""
     with _open(settings) as ledger:
         ledger.catch_up()
+        applied = _applied(ledger) if ledger.has_stations else None
         with _bar(t("verifying")) as step:
-            found = list(audit.audit(ledger.log, ledger.store, step))
+            found = list(audit.audit(ledger.log, ledger.store, step, applied))
+        if kafka:
+            found += _verify_stream(settings, ledger)
         for finding in found:
             click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
         wrong = sum(not finding.note for finding in found)

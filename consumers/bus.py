@@ -1,4 +1,4 @@
-"""The bus between relay and project: a port of two methods, and the in-process bus of the embedded default.
+"""The bus between the stations: a port of two methods, the in-process bus of the embedded default, and what stations of production read.
 
 The in-process bus keeps nothing: what it carried is in the log, and the relay begins again from the reader's mark.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from consumers.wire import Message
+from ledger.errors import LedgerError
 
 
 class Bus(Protocol):
@@ -18,6 +19,29 @@ class Bus(Protocol):
     def publish(self, messages: Sequence[Message]) -> None: ...
 
     def poll(self, limit: int) -> list[Message]: ...
+
+
+class Reading(Protocol):
+    """What a station reads in production: some partitions of a topic, on from where the ledger's own database says."""
+
+    def poll(self, limit: int, timeout_ms: int = ...) -> list[Message]: ...
+
+    def commit(self) -> None:
+        """What was polled is kept."""
+
+    def back(self) -> None:
+        """What was polled and not kept comes again."""
+
+
+class Overtaken(LedgerError):
+    """Another process did what this one was about to do; nothing of it was written here."""
+
+    code = "station_overtaken"
+    exit_code = 8
+
+
+class Stopping(Exception):
+    """The process was told to stop; what was under way was not kept, and comes again."""
 
 
 class InProcessBus:

@@ -6,7 +6,7 @@ One event for each partner and instant, with an id derived from both. The announ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ledger.errors import Unpriced
 from ledger.events.envelope import Event, event
@@ -27,10 +27,13 @@ class Expire:
         self._history = history
         self._intake = intake
 
-    def step(self, until: Instant) -> list[Receipt]:
+    def step(self, until: Instant, go_on: Callable[[], None] = lambda: None) -> list[Receipt]:
         """Announce everything that has ended up to and including `until`; what was announced before is a duplicate."""
         library = Library(self._history.published())
-        announcements = [one for partner in self._history.partners() for one in self._of(partner, until, library)]
+        announcements: list[Event] = []
+        for partner in self._history.partners():
+            go_on()
+            announcements += self._of(partner, until, library)
         return self._intake.record(announcements) if announcements else []
 
     def _of(self, partner: str, until: Instant, library: Library) -> Iterator[Event]:

@@ -9,17 +9,30 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    KafkaTimeoutError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+from kafka.partitioner.default import murmur2
+from kafka.record import default_records, memory_records
+from kafka.structs import OffsetAndMetadata
 
-from consumers.topics import Found, Topic
+from consumers.topics import REQUEST_BYTES, Found, Topic
 from consumers.wire import Message
 from ledger.errors import LedgerError
 
@@ -28,6 +41,12 @@ T = TypeVar("T")
 BOOTSTRAP_MS = 3000
 DELIVERY_MS = 120_000
 TRIES_SECONDS = 15
+_SLICE_SECONDS = 0.5
+SESSION_MS = 10_000
+"""After so long without a sign of life another member gets its partitions."""
+
+_RECORDS_MAX = 5_000
+_FETCH_WAIT_MS = 100
 
 
 class BusError(LedgerError):
@@ -169,6 +188,17 @@ class Admin:
             for topic in there
         }  # fmt: skip
 
+    def ends(self, topic: str, partitions: int) -> dict[int, int]:
+        """By partition the offset that the next message will have."""
+        consumer: Any = connected(self._connection, KafkaConsumer, group_id=None)
+        try:
+            found = consumer.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
+            return {each.partition: end for each, end in found.items()}
+        except (KafkaError, OSError) as error:
+            raise BusError(f"{topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+        finally:
+            consumer.close()
+
     def create(self, topic: Topic, replicas: int) -> bool:
         """Whether it was made; False where it is there already."""
         asked = {topic.name: {"num_partitions": topic.partitions, "replication_factor": replicas, "configs": dict(topic.settings)}}
@@ -196,27 +226,47 @@ class Publisher:
         self._delivery_ms = delivery_ms
         self._producer: Any = None
 
-    def publish(self, topic: str, messages: Iterable[tuple[int, Message]]) -> int:
-        """How many were published, all of them confirmed by the broker. Raises Unpublished, after which nothing is known of the page."""
+    def publish(self, topic: str, messages: Iterable[Message], tick: Callable[[], None] = lambda: None) -> dict[int, int]:
+        """By partition the offset after the last of them, once all of them are confirmed by the broker.
+
+        A partition of -1 leaves it to the key, by Kafka's own rule. `tick` is called at least once a second meanwhile. Raises
+        Unpublished, and whatever `tick` raises: after that nothing is known of the page.
+        """
         if self._producer is None:
             self._producer = connected(
                 self._connection, KafkaProducer, acks="all", enable_idempotence=True, delivery_timeout_ms=self._delivery_ms,
                 request_timeout_ms=min(30_000, self._delivery_ms // 2), linger_ms=5, batch_size=262_144, allow_auto_create_topics=False,
-                max_block_ms=min(30_000, self._delivery_ms),
+                max_block_ms=min(30_000, self._delivery_ms), max_request_size=REQUEST_BYTES,
             )  # fmt: skip
         try:
             futures = [
-                self._producer.send(topic, message.value, message.key.encode(), list(message.headers), partition)
-                for partition, message in messages
+                self._producer.send(topic, each.value, each.key, list(each.headers), None if each.partition < 0 else each.partition)
+                for each in messages
             ]
-            self._producer.flush(self._delivery_ms / 1000 + 5)
+            self._flush(tick)
+            found: dict[int, int] = {}
             for future in futures:
-                future.get(0)
+                sent = future.get(0)
+                found[sent.partition] = max(found.get(sent.partition, 0), sent.offset + 1)
         except (KafkaError, OSError, AssertionError, ValueError) as error:
             self.drop()
             hint = "what was not confirmed is published again from the mark"
             raise Unpublished(f"{topic} on {self._connection}: {type(error).__name__}: {error}", hint=hint) from error
-        return len(futures)
+        except BaseException:
+            self.drop()
+            raise
+        return found
+
+    def _flush(self, tick: Callable[[], None]) -> None:
+        until = time.monotonic() + self._delivery_ms / 1000 + 5
+        while True:
+            try:
+                self._producer.flush(_SLICE_SECONDS)
+                return
+            except KafkaTimeoutError:
+                if time.monotonic() > until:
+                    raise
+                tick()
 
     def drop(self) -> None:
         """Forget the producer, whatever it still holds: after a failure it would never publish again."""
@@ -226,3 +276,171 @@ class Publisher:
                 producer.close(timeout=0)
 
     close = drop
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """As Kafka's own clients choose it."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class _LenientNames(bytearray):
+    """A batch of records in which the name of a header may be any bytes; the client would ask for the same batch for ever."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return _LenientNames(found) if isinstance(place, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return super().decode(encoding, errors)
+
+
+class _Records(default_records.DefaultRecordBatch):  # type: ignore[misc]
+    """kafka-python 3.0.12 decodes the names of headers strictly; see `_LenientNames`."""
+
+    _pos: int
+    _buffer: Any
+
+    def _read_msg(self, *more: Any) -> Any:
+        start = self._pos
+        try:
+            return super()._read_msg(*more)
+        except UnicodeDecodeError:
+            self._pos = start
+            self._buffer = _LenientNames(self._buffer)
+            return super()._read_msg(*more)
+
+
+memory_records.DefaultRecordBatch = _Records
+
+
+class Reader:
+    """A member of a group: it reads on from where the ledger's own database says, and tells Kafka how far it has come.
+
+    `start` says where, by partition. It is asked whenever partitions are assigned, and by `back` after a batch that was not kept.
+    """
+
+    def __init__(
+        self, connection: Connection, topic: str, group: str, start: Callable[[set[int]], dict[int, int]], *,
+        member: str | None = None, session_ms: int = SESSION_MS,
+    ) -> None:  # fmt: skip
+        self._connection, self._topic, self._start = connection, topic, start
+        self._failed: BaseException | None = None
+        self._read: dict[int, int] = {}
+        more = {} if member is None else {"group_instance_id": member}
+        self._consumer: Any = connected(
+            connection, KafkaConsumer, group_id=group, auto_offset_reset="none", enable_auto_commit=False, session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 4, max_poll_interval_ms=600_000, max_poll_records=_RECORDS_MAX,
+            partition_assignment_strategy=[RangePartitionAssignor], allow_auto_create_topics=False, fetch_max_wait_ms=_FETCH_WAIT_MS,
+            max_partition_fetch_bytes=REQUEST_BYTES, **more,
+        )  # fmt: skip
+        self._consumer.subscribe([topic], listener=_Assigned(self))
+
+    def poll(self, limit: int, timeout_ms: int = 500) -> list[Message]:
+        """What has come, of each partition in order. Raises BusError, and what `start` raised."""
+        try:
+            found = self._consumer.poll(timeout_ms=timeout_ms, max_records=limit)
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+            hint = "restore the topic, or see whether it was made anew: topics check"
+            raise BusError(f"{self._topic}: what the ledger has read is not there: {error}", hint=hint, code="topic_offsets") from error
+        except (KafkaError, OSError) as error:
+            self._raise_failed()
+            raise BusError(f"{self._topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+        self._raise_failed()
+        messages = [
+            Message(record.key, record.value, tuple(record.headers), record.partition, record.offset)
+            for records in found.values() for record in records
+        ]  # fmt: skip
+        for message in messages:
+            self._read[message.partition] = message.offset + 1
+        return messages
+
+    def commit(self) -> None:
+        """Tell Kafka, for those who look at the lag; the ledger's own offsets decide."""
+        offsets = {TopicPartition(self._topic, partition): OffsetAndMetadata(next, "", -1) for partition, next in self._read.items()}
+        self._read = {}
+        with suppress(KafkaError):  # a member that was fenced, or a group that is in the middle of a change
+            self._consumer.commit(offsets)
+
+    def back(self) -> None:
+        """Forget what was read and not kept."""
+        self._read = {}
+        self._seek({each.partition for each in self._consumer.assignment()})
+
+    def assigned(self) -> set[int]:
+        return {each.partition for each in self._consumer.assignment()}
+
+    def lags(self) -> dict[int, int]:
+        """By partition how many messages are there that were not read yet, as far as is known here."""
+        ends = {each: self._consumer.highwater(each) for each in self._consumer.assignment()}
+        return {each.partition: max(0, end - self._consumer.position(each)) for each, end in ends.items() if end is not None}
+
+    def close(self) -> None:
+        with suppress(KafkaError, OSError):
+            self._consumer.close(autocommit=False, timeout_ms=500)
+
+    def _seek(self, partitions: set[int]) -> None:
+        for partition, next in self._start(partitions).items():
+            self._consumer.seek(TopicPartition(self._topic, partition), next)
+
+    def _assign(self, partitions: set[int]) -> None:
+        try:
+            self._seek(partitions)
+        except BaseException as error:  # the client would only log it; `poll` raises it
+            self._failed = error
+            raise
+
+    def _raise_failed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+
+
+class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self._reader._assign({each.partition for each in assigned})
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        """Nothing is kept back: what was read and not kept is read again by whoever has the partition then."""
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        """As above."""
+
+
+def read_all(connection: Connection, topic: str, partitions: int) -> Iterator[Message]:
+    """Everything that is in a topic now, partition by partition. Raises BusError."""
+    consumer: Any = connected(
+        connection, KafkaConsumer, group_id=None, auto_offset_reset="none", enable_auto_commit=False, max_poll_records=_RECORDS_MAX,
+        fetch_max_wait_ms=_FETCH_WAIT_MS, max_partition_fetch_bytes=REQUEST_BYTES,
+    )  # fmt: skip
+    try:
+        for number in range(partitions):
+            yield from _read_partition(consumer, TopicPartition(topic, number))
+    except (KafkaError, OSError) as error:
+        raise BusError(f"{topic} on {connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+    finally:
+        with suppress(KafkaError, OSError):
+            consumer.close()
+
+
+def _read_partition(consumer: Any, partition: Any) -> Iterator[Message]:
+    consumer.assign([partition])
+    end = consumer.end_offsets([partition])[partition]
+    begin = consumer.beginning_offsets([partition])[partition]
+    if begin > 0:
+        what = f"{partition.topic}: partition {partition.partition} begins at {begin}; what was before is deleted"
+        raise BusError(what, hint="nothing may ever be deleted from it; restore the topic", code="topic_offsets")
+    consumer.seek(partition, begin)
+    until = time.monotonic() + TRIES_SECONDS
+    while (at := consumer.position(partition)) < end:
+        for records in consumer.poll(timeout_ms=500).values():
+            for record in records:
+                if record.offset < end:
+                    yield Message(record.key, record.value, tuple(record.headers), record.partition, record.offset)
+        if consumer.position(partition) > at:
+            until = time.monotonic() + TRIES_SECONDS
+        elif time.monotonic() > until:
+            what = f"{partition.topic}: partition {partition.partition} stands still at {at} of {end}"
+            raise BusError(what, hint="is its broker there?", code="bus_unreachable")

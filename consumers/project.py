@@ -1,53 +1,70 @@
 """The projection station: takes messages from the bus and brings the read models up to them.
 
-1 poll, 2 apply each partner that they touch, 3 mark the position, in one transaction with the rows. A redelivered message changes
-nothing: a partner's rows are a function of its events, and the mark never goes back.
+1 poll, 2 apply each partner that they touch, 3 mark how far, in one transaction with the rows. A redelivered message changes nothing: a
+partner's rows are a function of its events, versions that were applied are dropped, and the mark never goes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
-from consumers.bus import Bus
-from consumers.wire import sealed
+from consumers.bus import Bus, Overtaken, Reading
+from consumers.wire import Message, seal_of, stream_of
+from ledger.errors import LedgerError
 from ledger.projections.questions import History
-from ledger.projections.store import Store, rows_of
+from ledger.projections.store import Store, Transaction, rows_of
 from ledger.rules.library import Library
 
 PAGE = 50_000
 PARTNERS_AT_ONCE = 100
 
+Progress = Callable[[int, int], None]
+Place = tuple[int, int]
+"""Version and position."""
+
+
+class Gap(LedgerError):
+    """A partner's next event is not the one that comes next. Nothing was applied."""
+
+    code = "stream_gap"
+    exit_code = 8
+
 
 class Project:
+    """The station of the embedded default: bus, log and read models in one process."""
+
     def __init__(self, bus: Bus, history: History, store: Store) -> None:
         self._bus = bus
         self._history = history
         self._store = store
 
-    def step(self, limit: int = PAGE, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+    def step(self, limit: int = PAGE, progress: Progress = lambda done, of: None) -> int:
         """How many messages were applied."""
-        found = [sealed(message) for message in self._bus.poll(limit)]
+        found = self._bus.poll(limit)
         if not found:
             return 0
-        republished = any(s.stream.startswith("programme/") for s in found)
-        touched = self._history.partners() if republished else _partners(s.stream for s in found)
-        self._apply(touched, max(self._store.position(), *[s.position for s in found]), progress)
+        with self._store.writing() as connection:
+            position = max(self._store.position(), seal_of(found[-1]).position)
+            apply(connection, found, self._history, Library(self._history.published(position)), self._store, progress)
+            self._store.mark(connection, position)
         return len(found)
 
-    def _apply(self, partners: list[str], position: int, progress: Callable[[int, int], None]) -> None:
-        library = Library(self._history.published(position))
+    def retry(self, partners: Sequence[str]) -> None:
+        """Apply these again, as far as they were applied."""
         with self._store.writing() as connection:
-            for done, partner in enumerate(partners, start=1):
-                if events := self._history.events(partner, position):
-                    self._store.apply(connection, partner, events, library)
-                progress(done, len(partners))
-            self._store.mark(connection, position)
+            self._store.lock(connection, partners)
+            library = Library(self._history.published())
+            for partner, (_, position) in self._store.applied(connection, partners).items():
+                self._store.apply(connection, partner, self._history.events(partner, position), library)
+            self._store.look_again(connection, partners)
 
-    def rebuild(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+    def rebuild(self, progress: Progress = lambda done, of: None) -> int:
         """Make all rows anew from the log, in one transaction: readers see the old ones until it is done."""
-        head = self._history.head()
-        library, partners = Library(self._history.published(head)), self._history.partners()
         with self._store.writing() as connection:
+            self._store.lock(connection, (), alone=True)
+            head = self._history.head()
+            library, partners = Library(self._history.published(head)), self._history.partners()
             self._store.clear(connection)
             for first in range(0, len(partners), PARTNERS_AT_ONCE):
                 page = partners[first : first + PARTNERS_AT_ONCE]
@@ -55,8 +72,85 @@ class Project:
                 self._store.write(connection, [rows_of(partner, events, library) for partner, events in known if events])
                 progress(first + len(page), len(partners))
             self._store.mark(connection, head)
+            self._store.look_again_at_all(connection)
         return len(partners)
 
 
-def _partners(streams: Iterable[str]) -> list[str]:
-    return sorted({stream.removeprefix("partner/") for stream in streams if stream.startswith("partner/")})
+class Worker:
+    """The station of production: some partitions of the stream, as one of as many workers as one likes."""
+
+    def __init__(self, stream: Reading, history: History, store: Store, topic: str, topic_id: str) -> None:
+        self._stream = stream
+        self._history = history
+        self._store = store
+        self._topic, self._topic_id = topic, topic_id
+        self.go_on: Callable[[], None] = lambda: None
+        """Called for each partner; it may raise, and then nothing of the batch is kept."""
+
+        self.effect: Callable[[str], None] = lambda name: None
+        """Called before each effect, by name: tests stop the process there."""
+
+    def step(self, timeout_ms: int = 500, limit: int = PAGE) -> int:
+        """How many messages were applied. Raises Overtaken, Gap and LogError; then nothing was, and they come again."""
+        found = self._stream.poll(limit, timeout_ms)
+        if not found:
+            return 0
+        try:
+            self.effect("apply")
+            with self._store.writing() as connection:
+                self._advance(connection, found)
+                touched = apply(connection, found, self._history, Library(self._history.published()), self._store, lambda *_: self.go_on())
+                self._store.look_again(connection, touched)
+        except BaseException:
+            self._stream.back()
+            raise
+        self.effect("commit offsets")
+        self._stream.commit()
+        return len(found)
+
+    def _advance(self, connection: Transaction, messages: Sequence[Message]) -> None:
+        offsets: dict[int, list[int]] = defaultdict(list)
+        for message in messages:
+            offsets[message.partition].append(message.offset)
+        for partition, read in sorted(offsets.items()):
+            if not self._store.advance(connection, self._topic_id, partition, read[0], read[-1] + 1):
+                what = f"{self._topic}, partition {partition}: offset {read[0]} is not the next one for the read models"
+                raise Overtaken(what, hint="another process reads this partition; this one begins again where they are")
+
+
+def apply(
+    connection: Transaction, messages: Sequence[Message], history: History, library: Library, store: Store,
+    progress: Progress = lambda done, of: None,
+) -> list[str]:  # fmt: skip
+    """Bring the partners that messages touch up to them: at or below what was applied is dropped, the next is applied. Raises Gap."""
+    places: dict[str, list[Place]] = defaultdict(list)
+    for message in messages:
+        seal = seal_of(message)
+        places[stream_of(message.key or b"")].append((seal.version, seal.position))
+    republished = any(stream.startswith("programme/") for stream in places)
+    new = {stream.removeprefix("partner/"): found for stream, found in places.items() if stream.startswith("partner/")}
+    store.lock(connection, () if republished else new, alone=republished)
+    touched = sorted({*new, *history.partners()}) if republished else sorted(new)
+    applied = store.applied(connection, touched)
+    until = {partner: _last(partner, found, applied.get(partner, (0, 0))) for partner, found in new.items()}
+    wanted = [partner for partner in touched if republished or (partner in until and until[partner] > applied.get(partner, (0, 0)))]
+    for done, partner in enumerate(wanted, start=1):
+        version, position = max(until.get(partner, (0, 0)), applied.get(partner, (0, 0)))
+        events = history.events(partner, position) if position else ()
+        if version and (not events or events[-1].version != version):
+            raise Gap(f"{partner}: version {version} at position {position} is in the stream and not in the log", hint="run verify --kafka")
+        if events:
+            store.apply(connection, partner, events, library)
+        progress(done, len(wanted))
+    return wanted
+
+
+def _last(partner: str, places: Sequence[Place], applied: Place) -> Place:
+    """The place of the last event, where each one follows the one before it."""
+    last = applied
+    for version, position in sorted(places):
+        if version > last[0] + 1:
+            what = f"{partner}: version {version} (position {position}) comes after {last[0]}"
+            raise Gap(what, hint="an event between them is missing in the stream: run verify --kafka")
+        last = max(last, (version, position))
+    return last

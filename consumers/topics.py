@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 FOR_EVER = "-1"
 MESSAGE_BYTES = 1_048_588
+REQUEST_BYTES = 2_097_152
+"""What the ledger itself publishes may be longer than what it was sent: an event with its seal, a refusal with the bytes in base64."""
+
 INBOX, EVENTS, REFUSED, STANDINGS = "inbox", "events", "refused", "standings"
 
 
@@ -53,12 +56,13 @@ def wanted(prefix: str, partitions: int) -> tuple[Topic, ...]:
     """`partitions` are those of inbox and events; the two others have as many."""
     kept = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention.bytes": FOR_EVER, "max.message.bytes": str(MESSAGE_BYTES)}
     compacted = {"cleanup.policy": "compact", "max.message.bytes": str(MESSAGE_BYTES)}
+    roomy = {"max.message.bytes": str(REQUEST_BYTES)}
     stamped = {"message.timestamp.type": "LogAppendTime"}
     """A publisher's clock says nothing here, and one that is an hour ahead would be refused for its time."""
     return (
         Topic(INBOX, f"{prefix}{INBOX}", partitions, kept | stamped),
-        Topic(EVENTS, f"{prefix}{EVENTS}", partitions, kept | stamped),
-        Topic(REFUSED, f"{prefix}{REFUSED}", partitions, kept | stamped),
+        Topic(EVENTS, f"{prefix}{EVENTS}", partitions, kept | roomy | stamped),
+        Topic(REFUSED, f"{prefix}{REFUSED}", partitions, kept | roomy | stamped),
         Topic(STANDINGS, f"{prefix}{STANDINGS}", partitions, compacted | stamped),
     )
 

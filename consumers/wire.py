@@ -1,4 +1,8 @@
-"""Event to message and back: the stored bytes are the value, one header has the seal. Nothing is serialised anew."""
+"""Event to message and back: the stored bytes are the value, one header has the seal. Nothing is serialised anew.
+
+The key is the partner, so that a partner's events keep their order. What belongs to no partner has the name of its stream behind a
+slash as key: `/person/E-1`, `/client/C-1`, `/programme/hubspot`; a partner whose own id begins with a slash has one more before it.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +10,82 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.errors import Refusal
-from ledger.events.envelope import Sealed, read
-from ledger.instants import Instant
+from ledger.errors import LedgerError
+from ledger.instants import text
+from ledger.log import Stored
 
-SEAL = "seal"
+SEAL = "ledger"
+"""The name of the one header."""
 
 
 class Message(NamedTuple):
-    """What a bus carries. `offset` is set by the bus."""
+    """What a bus carries. `partition` and `offset` are set by the bus."""
 
-    key: str
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    partition: int = 0
     offset: int = -1
 
 
-class _Seal(msgspec.Struct, array_like=True, frozen=True):
+class Origin(msgspec.Struct, array_like=True, frozen=True):
+    """Where in the inbox an event came in."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Seal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event's place in the log. `insert` is the last position of the insert that it came in with; the hash before it is that of the
+    version before it, so nobody has to be told."""
+
     position: int
     version: int
-    recorded_at: Instant
-    previous: bytes
-    hash: bytes
+    hash: str
+    recorded_at: str
+    insert: int
+    origin: Origin | None = None
 
 
-_SEAL = msgspec.json.Decoder(_Seal)
+_SEAL = msgspec.json.Decoder(Seal)
+_ENCODE = msgspec.json.Encoder().encode
 
 
-def message(sealed: Sealed) -> Message:
-    seal = _Seal(sealed.position, sealed.version, sealed.recorded_at, sealed.previous, sealed.hash)
-    return Message(sealed.stream, sealed.event.body, ((SEAL, msgspec.json.encode(seal)),))
+def key_of(stream: str) -> bytes:
+    kind, _, name = stream.partition("/")
+    return (f"/{stream}" if kind != "partner" else f"/{name}" if name.startswith("/") else name).encode()
 
 
-def sealed(message: Message) -> Sealed:
-    """The event in its place. The bytes come from the relay alone, so a message that is none is a bug."""
-    seal = _SEAL.decode(dict(message.headers)[SEAL])
-    event = read(message.value)
-    assert not isinstance(event, Refusal), f"{message.key} at {message.offset}: {event}"
-    return Sealed(seal.position, message.key, seal.version, seal.recorded_at, seal.previous, seal.hash, event)
+def stream_of(key: bytes) -> str:
+    name = key.decode()
+    if not name.startswith("/"):
+        return f"partner/{name}"
+    return f"partner/{name[1:]}" if name.startswith("//") else name[1:]
+
+
+def message(stored: Stored, insert: int, origin: Origin | None = None) -> Message:
+    seal = Seal(stored.position, stored.version, stored.hash.hex(), text(stored.recorded_at), insert, origin)
+    return Message(key_of(stored.stream), stored.body, ((SEAL, _ENCODE(seal)),))
+
+
+def seal_of(message: Message) -> Seal:
+    """Its place. The relay alone writes to the stream: what has no seal is not of a ledger. Raises NoSeal."""
+    try:
+        ((name, seal),) = message.headers
+        if name == SEAL and seal is not None and message.key is not None and message.value is not None:
+            return _SEAL.decode(seal)
+    except (ValueError, msgspec.MsgspecError):
+        pass
+    raise NoSeal(
+        f"partition {message.partition}, offset {message.offset}: this is no event of a ledger",
+        hint="only the relay may write to this topic: see who else does",
+    )
+
+
+class NoSeal(LedgerError):
+    """A message in the stream of events that no relay has written."""
+
+    code = "stream_foreign"
+    exit_code = 8

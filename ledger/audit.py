@@ -25,8 +25,13 @@ class Finding:
     note: bool = False
 
 
-def audit(log: Log, store: Store, progress: Callable[[int, int], None] = lambda done, of: None) -> Iterator[Finding]:
-    """1 the log's own order, versions, hashes and receipts, 2 rows of partners against a fresh making, 3 asserted scores."""
+def audit(
+    log: Log, store: Store, progress: Callable[[int, int], None] = lambda done, of: None, position: int | None = None
+) -> Iterator[Finding]:  # fmt: skip
+    """1 the log's own order, versions, hashes and receipts, 2 rows of partners against a fresh making, 3 asserted scores.
+
+    `position`: up to which everything was applied; some partners may be further.
+    """
     difference = log.verify()
     if difference is not None:
         yield Finding(f"log_{difference.name}", f"position {difference.position}", difference.found)
@@ -34,19 +39,19 @@ def audit(log: Log, store: Store, progress: Callable[[int, int], None] = lambda 
     history, library = History(log), Library(History(log).published())
     for sealed, error in library.unusable():
         yield Finding("rulebook_unusable", f"position {sealed.position}", f"{sealed.event.data.book}: {error.what}", note=True)
-    yield from _rows(history, store, progress)
+    yield from _rows(history, store, store.position() if position is None else position, progress)
     yield from _asserted(history, library)
 
 
-def _rows(history: History, store: Store, progress: Callable[[int, int], None]) -> Iterator[Finding]:
-    known, position, partners = store.versions(), store.position(), history.partners()
-    library = Library(history.published(position))
+def _rows(history: History, store: Store, position: int, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+    known, partners = store.versions(), history.partners()
+    library = Library(history.published(max([position, *[at for _, at in known.values()]])))
     for partner in sorted(known.keys() - set(partners)):
         yield Finding("rows_without_events", partner, "the read models know a partner that the log does not")
     fresh = Store(":memory:")
     with fresh.writing() as connection:
         for done, partner in enumerate(partners, start=1):
-            events = history.events(partner, position)
+            events = history.events(partner, max(position, known.get(partner, (0, 0))[1]))
             if events:
                 fresh.apply(connection, partner, events, library)
             progress(done, len(partners))

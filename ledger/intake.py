@@ -54,6 +54,7 @@ class Refused(NamedTuple):
 
 
 Receipt = Accepted | Duplicate | Refused
+Along = Callable[[Writing, list[Receipt]], None]
 
 
 class MigrationError(LedgerError):
@@ -78,15 +79,20 @@ class Intake:
         self._pasts_at = -1
         self._repeats = False
 
-    def record(self, events: Iterable[Input], *, migrate: bool = False) -> list[Receipt]:
+    def record(self, events: Iterable[Input], *, migrate: bool = False, along: Along | None = None) -> list[Receipt]:
         """One transaction; a receipt for each input, in order. A refusal among the inputs is handed through, so that counts add up.
+
+        `along` writes what has to be there with the receipts or not at all; what it raises leaves nothing of the batch.
 
         `migrate` takes the recorded time from each event (`recordedtime`) instead of the clock: only while all that the ledger
         has came that way, and never out of order. Raises LogError (nothing was recorded) and MigrationError.
         """
         inputs = _read(events)
         with self._writing() as writing:
-            return self._record(inputs, writing, migrate=migrate)
+            receipts = self._record(inputs, writing, migrate=migrate)
+            if along is not None:
+                along(writing, receipts)
+            return receipts
 
     def record_all(self, batches: Iterable[Iterable[Input]], *, migrate: bool = False) -> Iterator[list[Receipt]]:
         """Many batches, a transaction each: the next one is read and decoded while the disk takes in the one before.

@@ -23,9 +23,12 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ledger.errors import LogError, NotFound, Refusal
-from ledger.events.envelope import Sealed, decode, read
+from ledger.events.envelope import Event, Sealed, decode, read
 from ledger.instants import BEGINNING, Instant
 from ledger.log_database import Cursor, Database, Taken
+
+LEDGER = "ledger"
+"""The source of what is derived from an input, and has no receipt of its own."""
 
 GENESIS = bytes(32)
 """What the first event of a stream has as the hash before it."""
@@ -33,6 +36,7 @@ GENESIS = bytes(32)
 STREAM_KINDS = ("partner", "person", "client", "programme", "ledger")
 
 _HEADS_MAX = 200_000
+_REFILL_VALUES = 20_000
 _WHEN = Struct(">q")
 _STATE_BODY = 72  # hash 32, previous 32, recorded_at 8, then the bytes of the event
 
@@ -49,6 +53,18 @@ class Filed(NamedTuple):
 
     position: int
     rows: int
+
+
+class Stored(NamedTuple):
+    """A row of the log as it lies there; `body` is the event's canonical bytes, not decoded."""
+
+    position: int
+    stream: str
+    version: int
+    recorded_at: Instant
+    previous: bytes
+    hash: bytes
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,10 @@ class Writing:
         row = self._cursor.execute("SELECT recorded_at FROM inserts ORDER BY position DESC LIMIT 1").fetchone()
         return BEGINNING if row is None else row[0]
 
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Cursor:
+        """For what is kept beside the events and has to be there with them or not at all."""
+        return self._cursor.execute(statement, parameters)
+
     def filed(self, source: str, id: str) -> tuple[Filed, bytes] | None:
         """The receipt of an input and the bytes that were accepted under it."""
         row = self._cursor.execute(
@@ -122,6 +142,45 @@ class Writing:
         self._cursor.execute("INSERT INTO inserts VALUES (?,?)", (positions[-1], recorded_at))
         self.head, self.recorded_at = positions[-1], recorded_at
         return positions
+
+    def refill(self, rows: Iterable[tuple[Stored, int]]) -> int:
+        """See `Log.refill`."""
+        events: list[Any] = []
+        receipts: list[list[Any]] = []
+        whole = 0
+        for row, insert in rows:
+            event = self._fitting(row)
+            if event.source != LEDGER:
+                receipts.append([event.source, event.id, row.position, 1])
+            else:
+                receipts[-1][3] += 1
+            when = _WHEN.pack(row.recorded_at)
+            events += row.position, row.stream, row.version, event.kind, row.hash + self._heads[row.stream][1] + when + row.body
+            self._heads[row.stream] = row.version, row.hash
+            self.head = row.position
+            if row.position == insert:
+                self._cursor.execute("INSERT INTO inserts VALUES (?,?)", (insert, row.recorded_at))
+                whole = insert
+                if len(events) > _REFILL_VALUES:
+                    self._put(events, receipts)
+                    events, receipts = [], []
+        self._put(events, receipts)
+        if whole != self.head:
+            raise LogError(f"position {self.head} does not end an insert", hint="leave the last insert out", code="log_refill")
+        return self.head
+
+    def _put(self, events: list[Any], receipts: list[list[Any]]) -> None:
+        self._database.put_receipts(self._cursor, [value for receipt in receipts for value in receipt])
+        self._database.put_events(self._cursor, events)
+
+    def _fitting(self, row: Stored) -> Event:
+        version, previous = self._heads.setdefault(row.stream, (0, GENESIS))
+        expected = seal(previous, row.stream, row.version, row.recorded_at, row.body)
+        event = read(row.body)
+        if (row.position, row.version) != (self.head + 1, version + 1) or row.hash != expected or isinstance(event, Refusal):
+            what = f"position {row.position} ({row.stream}, version {row.version}) does not follow position {self.head} or was altered"
+            raise LogError(what, hint="the rows are not those of one log", code="log_refill")
+        return event
 
     def _sealed(self, entries: Sequence[Entry], recorded_at: Instant) -> tuple[list[Any], list[Any]]:
         """The values of the two tables, row after row. This loop is the bulk path: it calls and makes nothing that it does not need."""
@@ -224,6 +283,34 @@ class Log:
         position = self.database.position
         return self._events(f"WHERE {position} > ? ORDER BY {position} LIMIT ?", (after, limit))
 
+    def stored(self, after: int = 0, limit: int = 1000) -> list[Stored]:
+        """The rows after a position, in order of position, as they lie there."""
+        position = self.database.position
+        rows = self._rows(*self._select(f"WHERE {position} > ? ORDER BY {position} LIMIT ?", (after, limit)))
+        return [_stored(*row) for row in rows]
+
+    def stored_at(self, positions: Sequence[int]) -> list[Stored]:
+        """The rows at positions, in order of position."""
+        column = self.database.position
+        marks = ",".join("?" * len(positions))
+        return [_stored(*row) for row in self._rows(*self._select(f"WHERE {column} IN ({marks}) ORDER BY {column}", positions))]
+
+    def insert_ends(self, after: int, limit: int) -> list[int]:
+        """The last positions of the inserts that reach beyond a position, at most so many."""
+        return [row[0] for row in self._rows("SELECT position FROM inserts WHERE position > ? ORDER BY position LIMIT ?", (after, limit))]
+
+    def refill(self, rows: Iterable[tuple[Stored, int]]) -> int:
+        """Fill an empty log with the rows of another, each with the last position of its insert; one transaction.
+
+        Every place and seal is checked. Raises LogError: `log_not_empty`, or `log_refill` with the first row that does not fit.
+        """
+        with self.writing() as writing:
+            if writing.head:
+                raise LogError(
+                    f"{self.database.name} has {writing.head} events", hint="restore into an empty database", code="log_not_empty"
+                )
+            return writing.refill(rows)
+
     def history(self, stream: str, *, after_version: int = 0, until_position: int | None = None, kinds: Iterable[str] = ()) -> list[Sealed]:
         """The events of a stream in order of version: those after a version, up to a position, of some kinds."""
         where, parameters = "WHERE originator_id = ? AND originator_version > ?", [stream, after_version]
@@ -273,8 +360,10 @@ class Log:
     # Inside --------------------------------------------------------------------------------------------------
 
     def _events(self, where: str, parameters: Sequence[Any]) -> list[Sealed]:
-        statement = f"SELECT {self.database.position}, originator_id, originator_version, state FROM stored_events {where}"
-        return [_unsealed(*row) for row in self._rows(statement, parameters)]
+        return [_unsealed(*row) for row in self._rows(*self._select(where, parameters))]
+
+    def _select(self, where: str, parameters: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        return f"SELECT {self.database.position}, originator_id, originator_version, state FROM stored_events {where}", parameters
 
     def _one(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         rows = self._rows(statement, parameters)
@@ -316,11 +405,16 @@ def _nothing(name: str) -> NotFound:
     return NotFound(f"there is no ledger at {name}", hint="record something first, or name another path")
 
 
+def _stored(position: int, stream: str, version: int, state: bytes) -> Stored:
+    recorded_at = int.from_bytes(state[64:_STATE_BODY], "big", signed=True)
+    return Stored(position, stream, version, recorded_at, state[32:64], state[:32], state[_STATE_BODY:])
+
+
 def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
     event = read(state[_STATE_BODY:])
     if isinstance(event, Refusal):
         raise LogError(f"the event at position {position} cannot be read: {event}", hint="run verify", code="log_damaged")
-    recorded_at = int.from_bytes(state[64:72], "big", signed=True)
+    recorded_at = int.from_bytes(state[64:_STATE_BODY], "big", signed=True)
     return Sealed(position, stream, version, recorded_at, state[32:64], state[:32], event)
 
 

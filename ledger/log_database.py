@@ -37,6 +37,25 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class Session(Protocol):
+    """One connection, which the server ends when nothing is asked for some seconds. Every statement is a transaction of its own, except
+    within `transaction`. Raises LogError."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ...) -> list[Any]:
+        """Its rows, if it has any."""
+
+    def changed(self, statement: str, parameters: Sequence[Any] = ...) -> int:
+        """How many rows it changed."""
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class Database(ABC):
     """A database that holds a log. Safe for several threads and processes."""
 
@@ -67,6 +86,11 @@ class Database(ABC):
     @abstractmethod
     def writing(self) -> AbstractContextManager[Cursor]:
         """A transaction that holds the end of the log, from its beginning to a durable commit."""
+
+    def session(self, idle_seconds: float) -> Session:
+        """A connection of its own, for the stations. Raises LogError where the database is none that they can share."""
+        what = f"{self.name} is a file, and the stations need a ledger on PostgreSQL"
+        raise LogError(what, hint="name one: POINTS_LEDGER_PATH=postgresql://user@host/database", code="stations_need_postgres")
 
     @abstractmethod
     def stream(self, cursor: Any, statement: str) -> Iterator[Any]:

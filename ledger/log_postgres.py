@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from eventsourcing.persistence import PersistenceError
 from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
 from ledger.errors import LogError
@@ -127,6 +127,10 @@ class PostgresDatabase(Database):
             cursor.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
             yield _plain(cursor)
 
+    def session(self, idle_seconds: float) -> Session:
+        """A connection of its own. Raises LogError."""
+        return Session(self, self._url, idle_seconds)
+
     def is_made(self) -> bool:
         psycopg.connect(self._url, connect_timeout=CONNECT_SECONDS).close()  # what is wrong is said here; a pool would only wait
         with self._datastore.transaction(commit=False) as cursor:
@@ -197,11 +201,64 @@ class PostgresDatabase(Database):
         return LogError(f"{self.name}: {said.splitlines()[0] if said else type(error).__name__}", hint="nothing of the batch was written")
 
 
+class Session:
+    """One connection, which the server ends when nothing is asked for a few seconds: so a lock that it holds is free soon after its holder
+    was stopped. Every statement is a transaction of its own, except within `transaction`. Raises LogError."""
+
+    def __init__(self, database: PostgresDatabase, url: str, idle_seconds: float) -> None:
+        self._database = database
+        milliseconds = int(idle_seconds * 1000)
+        options = f"-c idle_session_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds} -c synchronous_commit=on"
+        given = conninfo_to_dict(url)
+        given |= {"options": f"{given.get('options') or ''} {options}".strip(), "connect_timeout": CONNECT_SECONDS}
+        with self._speaking():
+            self._connection = psycopg.connect(make_conninfo("", **given, application_name="points-ledger"), autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Its rows, if it has any."""
+        with self._speaking():
+            cursor = self._connection.execute(_translated(statement).encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def changed(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        """How many rows it changed."""
+        with self._speaking():
+            return self._connection.execute(_translated(statement).encode(), parameters).rowcount
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._speaking(), self._connection.transaction():
+            yield
+
+    def stream(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """The rows of a long answer, a page at a time, in a transaction of its own."""
+        with self._speaking(), self._connection.transaction(), self._connection.cursor(name="stream", binary=True) as cursor:
+            cursor.itersize = _PAGE
+            cursor.execute(_translated(statement).encode(), parameters)
+            yield from cursor
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self._database.told(error) from error
+
+
 _LOST = (
     "Connection refused", "could not translate host", "connection failed", "timeout", "server closed the connection",
     "the connection is lost", "connection is closed", "couldn't get a connection", "consuming input failed",
 )  # fmt: skip
-_ENDED = ("idle-in-transaction timeout", "idle in transaction", "terminating connection due to")
+_ENDED = ("idle-in-transaction timeout", "idle-session timeout", "idle in transaction", "terminating connection due to")
 _FULL = ("No space left", "disk full", "could not extend file")
 _MEANINGS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("lock timeout", "could not obtain lock"), "another writer holds the end of the log", "wait for it, or stop it", "log_busy"),

@@ -24,7 +24,7 @@ from rich.cells import cell_len
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
 from ledger.languages import plain as english
 from ledger.languages import t
-from ledger.rules.reasons import Reason
+from ledger.rules.reasons import Reason, exact
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
@@ -75,20 +75,6 @@ def number(value: Fraction | None) -> str:
 def many(count: int, what: str) -> str:
     """A number of things: 1 event, 2 events."""
     return f"{count} {t(what if count == 1 else f'{what}s')}"
-
-
-def exact(value: Fraction) -> str:
-    """A decimal where the value is one, else a fraction."""
-    digits, rest = 0, value.denominator
-    for prime in (2, 5):
-        power = 0
-        while rest % prime == 0:
-            rest, power = rest // prime, power + 1
-        digits = max(digits, power)
-    if rest != 1:
-        return str(value)
-    written = str(abs(value.numerator) * 10**digits // value.denominator).rjust(digits + 1, "0")
-    return ("-" if value < 0 else "") + (f"{written[:-digits]}.{written[-digits:]}" if digits else written)
 
 
 def plain(value: Any) -> Any:

@@ -54,7 +54,7 @@ HOMES = {
     "kafka": ["consumers/kafka_bus.py"],
     "click": ["cli.py"],
     "rich": ["ledger/terminal.py"],
-    "msgspec": ["ledger/events/", "consumers/wire.py"],
+    "msgspec": ["ledger/events/", "consumers/"],
     "pydantic": ["ledger/events/", "ledger/settings.py"],
     "pydantic_settings": ["ledger/settings.py"],
     "yaml": ["ledger/rules/yaml_nodes.py"],

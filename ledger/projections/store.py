@@ -6,7 +6,7 @@ can be deleted at any time: the log makes them anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
@@ -14,7 +14,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, delete, func, inspect, select
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, delete, func, inspect, select, update
 from sqlalchemy import Text as _Text
 from sqlalchemy.dialects.postgresql import TEXT
 
@@ -27,7 +27,7 @@ from ledger.rules.facts import fold
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the tables below; it is raised with every change of them."""
 
 Text = _Text().with_variant(TEXT(collation="C"), "postgresql")  # in the order of its bytes, as everywhere
@@ -70,9 +70,31 @@ LOTS = Table(
     Column("micro", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+OFFSETS = Table(
+    "applied",
+    METADATA,
+    Column("topic_id", Text, primary_key=True),
+    Column("partition", BigInteger, primary_key=True),
+    Column("next", BigInteger, nullable=False),
+)
+"""How far each partition of the stream was applied."""
+
+DUE = Table("due", METADATA, Column("partner", Text, primary_key=True), Column("at", BigInteger, nullable=False, index=True))
+"""When to look again at what is announced of a partner: at once where it has new events."""
+
+ANNOUNCED = Table(
+    "announced",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("programme", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+)
+
+Transaction = Connection
 Level = tuple[str | None, str | None, str]
 
 TABLES = (PARTNERS, LEVELS, LOTS)
+_NAMES_MAX = 10_000
 
 
 class Store:
@@ -114,6 +136,66 @@ class Store:
     def mark(self, connection: Connection, position: int, name: str = "project") -> None:
         upsert(connection, PROGRESS, ["name"], {"name": name, "position": position})
 
+    def advance(self, connection: Connection, topic_id: str, partition: int, first: int, next: int) -> bool:
+        """Move a partition's offset, by compare-and-set; False where it was not at `first`."""
+        of_it = (OFFSETS.c.topic_id == topic_id, OFFSETS.c.partition == partition)
+        return connection.execute(update(OFFSETS).where(*of_it, OFFSETS.c.next == first).values(next=next)).rowcount == 1
+
+    def offsets(self, topic_id: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Where to read on, by partition; the beginning of one that was never read."""
+        wanted = set(partitions)
+        with self._engine.begin() as connection:
+            query = select(OFFSETS.c.partition, OFFSETS.c.next).where(OFFSETS.c.topic_id == topic_id)
+            found = {partition: next for partition, next in connection.execute(query) if partition in wanted}
+            for partition in sorted(wanted - found.keys()):
+                upsert(connection, OFFSETS, ["topic_id", "partition"], {"topic_id": topic_id, "partition": partition, "next": 0})
+        return found | dict.fromkeys(wanted - found.keys(), 0)
+
+    def lock(self, connection: Connection, partners: Iterable[str], *, alone: bool = False) -> None:
+        """On PostgreSQL, until the transaction ends: nobody else applies these partners. `alone`: nobody applies anything."""
+        if on_postgres(connection):
+            everyone = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+            connection.exec_driver_sql(f"SELECT {everyone}(hashtext('points_ledger apply'), hashtext(current_schema()))")
+            statement = (
+                "SELECT pg_advisory_xact_lock(n) FROM (SELECT DISTINCT hashtextextended(p, 1) AS n FROM unnest(%s::text[]) AS p ORDER BY n)"
+                " AS locks"
+            )
+            connection.exec_driver_sql(statement, (list(partners),))
+
+    def applied(self, connection: Connection, partners: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Version and position up to which these were applied; those that never were are not among them."""
+        found: dict[str, tuple[int, int]] = {}
+        for first in range(0, len(partners), _NAMES_MAX):
+            query = select(PARTNERS.c.partner, PARTNERS.c.version, PARTNERS.c.position)
+            rows = connection.execute(query.where(PARTNERS.c.partner.in_(partners[first : first + _NAMES_MAX])))
+            found.update({partner: (version, position) for partner, version, position in rows})
+        return found
+
+    def look_again(self, connection: Connection, partners: Iterable[str], at: Instant = BEGINNING) -> None:
+        """What is announced of them may have changed."""
+        for partner in partners:
+            upsert(connection, DUE, ["partner"], {"partner": partner, "at": at})
+
+    def look_again_at_all(self, connection: Connection) -> None:
+        connection.execute(update(DUE).values(at=BEGINNING))
+
+    def due(self, connection: Connection, now: Instant, limit: int) -> list[str]:
+        """Those to look at, the longest due first; no other process is given them meanwhile."""
+        query = select(DUE.c.partner).where(DUE.c.at <= now).order_by(DUE.c.at, DUE.c.partner).limit(limit)
+        return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+
+    def announced(self, connection: Connection, partner: str) -> dict[str, str]:
+        """What was last said of a partner, by programme."""
+        query = select(ANNOUNCED.c.programme, ANNOUNCED.c.content).where(ANNOUNCED.c.partner == partner)
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+    def announce(self, connection: Connection, partner: str, programme: str, content: str | None) -> None:
+        if content is None:
+            connection.execute(delete(ANNOUNCED).where(ANNOUNCED.c.partner == partner, ANNOUNCED.c.programme == programme))
+        else:
+            values = {"partner": partner, "programme": programme, "content": content}
+            upsert(connection, ANNOUNCED, ["partner", "programme"], values)
+
     def apply(self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library) -> None:
         """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
         for table in TABLES:
@@ -126,6 +208,11 @@ class Store:
         put(connection, PARTNERS, [rows.partner for rows in made])
         put(connection, LEVELS, [level for rows in made for level in rows.levels])
         put(connection, LOTS, [lot for rows in made for lot in rows.lots])
+
+    def set_offsets(self, connection: Connection, topic_id: str, ends: Mapping[int, int]) -> None:
+        """What was applied otherwise than message by message."""
+        for partition, next in ends.items():
+            upsert(connection, OFFSETS, ["topic_id", "partition"], {"topic_id": topic_id, "partition": partition, "next": next})
 
     def clear(self, connection: Connection) -> None:
         for table in (*TABLES, PROGRESS):

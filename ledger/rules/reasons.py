@@ -52,6 +52,20 @@ def median(values: list[Fraction]) -> Fraction:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def exact(value: Fraction) -> str:
+    """A decimal where the value is one, else a fraction."""
+    digits, rest = 0, value.denominator
+    for prime in (2, 5):
+        power = 0
+        while rest % prime == 0:
+            rest, power = rest // prime, power + 1
+        digits = max(digits, power)
+    if rest != 1:
+        return str(value)
+    written = str(abs(value.numerator) * 10**digits // value.denominator).rjust(digits + 1, "0")
+    return ("-" if value < 0 else "") + (f"{written[:-digits]}.{written[-digits:]}" if digits else written)
+
+
 def key_text(value: Value) -> str:
     """A value as a key of a table: flags are `yes` and `no`."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -17,12 +17,10 @@ def upgrade() -> None:
     )
     op.execute(
         "CREATE TABLE refusals (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic_id TEXT NOT NULL, partition INTEGER NOT NULL, "
-        '"offset" BIGINT NOT NULL, refused_at BIGINT NOT NULL, code TEXT NOT NULL, record JSONB NOT NULL, '
+        '"offset" BIGINT NOT NULL, refused_at BIGINT NOT NULL, code TEXT NOT NULL, record TEXT NOT NULL, '
         'settled_at BIGINT, settled TEXT, UNIQUE (topic_id, partition, "offset"))'
     )
-    op.execute(
-        "CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, role TEXT NOT NULL, key BYTEA, value BYTEA)"
-    )
+    op.execute("CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, role TEXT NOT NULL, key BYTEA, value BYTEA)")
     op.execute("CREATE TABLE relay (one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one), position BIGINT NOT NULL, epoch BIGINT NOT NULL)")
     op.execute("INSERT INTO relay VALUES (TRUE, 0, 0)")
     op.execute(
