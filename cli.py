@@ -1590,7 +1590,7 @@ def refused_show(settings: Settings, id: int, raw: bool) -> None:
     with _open(settings) as ledger, ledger.log.database.session(60) as session:
         found = refusals.get(session, id)
     if raw:
-        click.get_binary_stream("stdout").write(found.raw or b"")
+        sys.stdout.buffer.write(found.raw or b"")
     else:
         out.emit(found.record, "json")
 

@@ -28,6 +28,9 @@ from ledger.projections.store import Store
 IDLE_SECONDS = 3.0
 """A relay that was stopped loses its lock after so long."""
 
+LONG_SECONDS = 900.0
+"""As long as a station's own session may be silent: while a large batch is applied, nothing is asked in it."""
+
 CHECK_SECONDS = 1.0
 ANNOUNCE_SECONDS = 0.2
 
@@ -56,7 +59,7 @@ class Parts:
         self.go_on = go_on
         self.place = place
         self.log = Log(place.ledger)
-        self.session: Session = self.log.database.session(IDLE_SECONDS)
+        self.session: Session = self.log.database.session(LONG_SECONDS)
         self.history = History(self.log)
         self.store = Store(place.ledger)
         self.topics = in_use(place.topics, self.session)
