@@ -30,6 +30,8 @@ class Announce:
         self._history = history
         self._store = store
         self._clock = clock
+        self.effect: Callable[[str], None] = lambda name: None
+        """Called before each effect, by name: tests stop the process there."""
 
     def step(self, limit: int = AT_ONCE) -> int:
         """How many partners were looked at."""
@@ -37,6 +39,7 @@ class Announce:
         with self._store.writing() as connection:
             partners = self._store.due(connection, now, limit)
             if partners:
+                self.effect("announce")
                 self._store.lock(connection, partners)
                 library = Library(self._history.published())
                 for partner, (_, position) in self._store.applied(connection, partners).items():

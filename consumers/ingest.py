@@ -37,16 +37,21 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         """accepted, duplicate and refused, each refusal by its code too."""
 
+        self.effect: Callable[[str], None] = lambda name: None
+        """Called before each effect, by name: tests stop the process there."""
+
     def step(self, timeout_ms: int = 500) -> int:
         """How many messages were taken in. Raises Overtaken and LogError; then nothing was, and they come again."""
         messages = self._inbox.poll(BATCH, timeout_ms)
         if not messages:
             return 0
         try:
+            self.effect("record")
             receipts = self._intake.record([_input(message) for message in messages], along=lambda *done: self._keep(messages, *done))
         except BaseException:
             self._inbox.back()
             raise
+        self.effect("tell Kafka")
         self._inbox.commit()
         self.counts.update(map(_outcome, receipts))
         self.counts.update(receipt.refusal.code for receipt in receipts if isinstance(receipt, Refused))
@@ -54,6 +59,7 @@ class Ingest:
 
     def _keep(self, messages: Sequence[Message], writing: Writing, receipts: Sequence[Receipt]) -> None:
         self._advance(messages, writing, receipts)
+        self.effect("origins and refusals")
         origins = [
             (receipt.position, self._topic, self._topic_id, message.partition, message.offset)
             for message, receipt in zip(messages, receipts, strict=True) if isinstance(receipt, Accepted)

@@ -206,7 +206,7 @@ class ProjectStation:
         self._reader = Reader(parts.place.connection, topic.name, f"{topic.name}.project", where, member=member)
         self.station = Worker(self._reader, parts.history, parts.store, topic.name, topic.topic_id)
         self.station.go_on = parts.go_on
-        self._announce = Announce(parts.history, parts.store, clock)
+        self.announce = Announce(parts.history, parts.store, clock)
         self._counts: Counter[str] = Counter()
         self._parked, self._counted_at = 0, 0.0
 
@@ -214,7 +214,7 @@ class ProjectStation:
         self._parts.check_again()
         applied = self.station.step(timeout_ms=100)
         until, looked = time.monotonic() + ANNOUNCE_SECONDS, 0
-        while found := self._announce.step():
+        while found := self.announce.step():
             looked += found
             self._parts.go_on()
             if time.monotonic() > until:
@@ -242,19 +242,19 @@ class ExpireStation:
         self._parts = parts
         self._station = Expire(parts.history, intake)
         self._clock, self._every, self._next = clock, every_seconds, 0.0
-        self._announced = 0
+        self.announced = 0
 
     def step(self) -> int:
         self._parts.check_again()
         if time.monotonic() < self._next:
             return 0
         receipts = self._station.step(self._clock(), self._parts.go_on)
-        self._announced += len(receipts)
+        self.announced += len(receipts)
         self._next = time.monotonic() + self._every
         return len(receipts)
 
     def facts(self) -> Facts:
-        return Facts({"log": self._parts.log.head()}, {}, None, {"expired": self._announced})
+        return Facts({"log": self._parts.log.head()}, {}, None, {"expired": self.announced})
 
     def close(self) -> None:
         self._parts.close()
