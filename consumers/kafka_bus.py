@@ -321,10 +321,11 @@ class Reader:
 
     def __init__(
         self, connection: Connection, topic: str, group: str, start: Callable[[set[int]], dict[int, int]], *,
-        member: str | None = None, session_ms: int = SESSION_MS,
+        member: str | None = None, session_ms: int | None = None,
     ) -> None:  # fmt: skip
         self._connection, self._topic, self._start = connection, topic, start
         self._failed: BaseException | None = None
+        session_ms = session_ms or SESSION_MS
         self._read: dict[int, int] = {}
         more = {} if member is None else {"group_instance_id": member}
         self._consumer: Any = connected(
@@ -333,10 +334,12 @@ class Reader:
             partition_assignment_strategy=[RangePartitionAssignor], allow_auto_create_topics=False, fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=REQUEST_BYTES, **more,
         )  # fmt: skip
+        self._consumer.partitions_for_topic(topic)  # who joins without knowing them has to join twice
         self._consumer.subscribe([topic], listener=_Assigned(self))
 
     def poll(self, limit: int, timeout_ms: int = 500) -> list[Message]:
         """What has come, of each partition in order. Raises BusError, and what `start` raised."""
+        self._take_up_join()
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms, max_records=limit)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
@@ -381,6 +384,14 @@ class Reader:
     def _seek(self, partitions: set[int]) -> None:
         for partition, next in self._start(partitions).items():
             self._consumer.seek(TopicPartition(self._topic, partition), next)
+
+    def _take_up_join(self) -> None:
+        """kafka-python 3.0.12 forgets a join that was asked for because partitions became known, if it ends after the poll that waited for
+        it: the member sends no heartbeats, has nothing, and stays so for ever. It joins once more."""
+        coordinator = self._consumer._coordinator
+        task = coordinator._join_task
+        if task is not None and task.is_done and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def _assign(self, partitions: set[int]) -> None:
         try:

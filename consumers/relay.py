@@ -19,6 +19,7 @@ OUTBOX_PAGE = 200
 """A refusal may hold a megabyte and more."""
 
 LOCK = "points_ledger relay"
+_RELAYED = 'INSERT INTO relayed VALUES (?, ?, ?, ?) ON CONFLICT (topic_id, partition, "after") DO UPDATE SET next = EXCLUDED.next'
 _REACHED = (
     "DELETE FROM relayed USING applied WHERE applied.topic_id = relayed.topic_id AND applied.partition = relayed.partition "
     "AND relayed.next <= applied.next"
@@ -143,7 +144,7 @@ class KafkaRelay:
             self._sole.move(seal_of(page[-1]).position)
             session.execute(_REACHED)
             for partition, end in sorted(ends.items()):
-                session.execute("INSERT INTO relayed VALUES (?, ?, ?, ?)", (self._topic_id, partition, after, end))
+                session.execute(_RELAYED, (self._topic_id, partition, after, end))
         return len(page)
 
     def _outbox(self) -> int:

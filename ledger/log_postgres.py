@@ -265,6 +265,7 @@ _MEANINGS: list[tuple[tuple[str, ...], str, str, str]] = [
     (_ENDED, "the server ended the connection", "nothing of the batch was written; do it again", "log_connection_lost"),
     (("password", "role "), "the user or the password is wrong", "check the URL", "log_access"),
     (("permission denied", "must be owner"), "the user may not do that", "grant it the schema's tables", "log_access"),
+    (("relation ",), "a table is missing or was changed", "was a later step of the schema undone? see migrate", "log_schema"),
     (("does not exist",), "there is no such database, or it was dropped", "create it, or check the URL", "log_access"),
     (_FULL, "no room left to write", "make room; nothing was half written", "log_disk_full"),
     (_LOST, "the server does not answer", "start it, or check host and port; nothing was half written", "log_connection_lost"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
+from consumers import kafka_bus
 from consumers.kafka_bus import Connection
 from consumers.production import IngestStation, Parts, Place, ProjectStation, RelayStation
 from consumers.running import Journal, Runner, Station
@@ -18,6 +19,7 @@ from ledger.intake import Intake, utc_now
 
 url, server, prefix, name, member, effect, how = sys.argv[1:]
 left = int(effect)
+kafka_bus.SESSION_MS = 2000
 
 
 def before(what: str) -> None:

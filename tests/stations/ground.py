@@ -14,7 +14,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from consumers import production
+from consumers import kafka_bus, production
 from consumers.kafka_bus import Admin, Connection, read_all
 from consumers.production import IngestStation, Parts, Place, ProjectStation, RelayStation, applied_position
 from consumers.topics import INBOX, REFUSED, STANDINGS, wanted
@@ -25,7 +25,8 @@ from ledger.log import Log
 from ledger.projections.store import Store
 
 PARTITIONS = 3
-SECONDS = 60
+kafka_bus.SESSION_MS = 2000  # a member that was killed is not waited for so long
+SECONDS = 25
 NOW = parse("2026-07-01T12:00:00Z")
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -90,6 +91,8 @@ class Ground:
         with Admin(self.connection) as admin:
             for topic in self.place.topics:
                 assert admin.create(topic, 1)
+        Log(self.url).close()
+        Store(self.url).close()
         return self
 
     def publish(self, messages: Iterable[tuple[bytes | None, bytes | None]], headers: list[tuple[str, bytes]] | None = None) -> None:

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from consumers.production import Parts, ProjectStation
 from ledger.instants import DAY
 from tests.stations.ground import NOW, Ground, linked, mixture, sold
-
-
-@pytest.fixture
-def ground(postgres: str, kafka_server: str, prefix: str) -> Iterator[Ground]:
-    ground = Ground(postgres, kafka_server, prefix).make()
-    yield ground
-    ground.close()
 
 
 def test_what_is_sent_is_accepted_a_duplicate_or_refused_and_everything_agrees(ground: Ground) -> None:
