@@ -1556,7 +1556,7 @@ def status(settings: Settings, form: str) -> None:
     from consumers.production import status as found
 
     with _open(settings) as ledger, ledger.log.database.session(60) as session:
-        lines = found(ledger.log, session)
+        lines = found(session)
     out.rows(("what", "partition", "value"), lines, form)
 
 

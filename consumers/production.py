@@ -269,19 +269,23 @@ def applied_position(session: Session) -> int:
     return int(found)
 
 
-def status(log: Log, session: Session) -> list[tuple[str, int | None, int]]:
-    """What, of which partition of the inbox, how much."""
-    ((relay, _),) = session.execute("SELECT position, epoch FROM relay")
-    ((outbox,),) = session.execute("SELECT COUNT(*) FROM outbox")
-    ((refused,),) = session.execute("SELECT COUNT(*) FROM refusals WHERE settled IS NULL")
+def status(session: Session) -> list[tuple[str, int | None, int]]:
+    """What, of which partition of the inbox, how much: all of one moment."""
+    with session.transaction():
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        ((head,),) = session.execute("SELECT COALESCE(MAX(position), 0) FROM inserts")
+        ((relay,),) = session.execute("SELECT position FROM relay")
+        ((outbox,),) = session.execute("SELECT COUNT(*) FROM outbox")
+        ((refused,),) = session.execute("SELECT COUNT(*) FROM refusals WHERE settled IS NULL")
+        applied = applied_position(session)
+        rows = session.execute("SELECT partition, next, accepted, duplicates, refused FROM inbox ORDER BY topic_id, partition")
     found: list[tuple[str, int | None, int]] = [
-        ("position of the log", None, log.head()),
+        ("position of the log", None, head),
         ("position of the relay", None, relay),
-        ("position applied", None, applied_position(session)),
+        ("position applied", None, applied),
         ("outbox", None, outbox),
         ("refused, not settled", None, refused),
     ]
-    rows = session.execute("SELECT partition, next, accepted, duplicates, refused FROM inbox ORDER BY topic_id, partition")
     for partition, *numbers in rows:
         names = ("inbox, next offset", "inbox, accepted", "inbox, duplicates", "inbox, refused")
         found += [(name, partition, number) for name, number in zip(names, numbers, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from consumers.bus import Bus, Overtaken
@@ -12,9 +13,6 @@ from ledger.log import Stored
 from ledger.log_database import Session
 
 PAGE = 2_000
-BATCH_MAX = 20_000
-"""So many inputs an insert may have; all of an insert are in one page."""
-
 OUTBOX_PAGE = 200
 """A refusal may hold a megabyte and more."""
 
@@ -49,12 +47,25 @@ class Relay:
         return len(page)
 
 
-def messages(log: Tail, after: int, limit: int, origins: Mapping[int, Origin] | None = None) -> list[Message]:
-    """The events after a position, whole inserts, about so many; each with the insert that it is of and where it came from."""
+def messages(log: Tail, after: int, limit: int, origins: Callable[[int, int], Mapping[int, Origin]] | None = None) -> list[Message]:
+    """The events after a position, whole inserts, about so many; each with the insert that it is of and where it came from.
+
+    `origins`: of the positions from the first to the second; asked when the rows are there, since they come with them.
+    """
     ends = log.insert_ends(after, limit)
     whole = [end for end in ends if end - after <= limit] or ends[:1]
-    page = log.stored(after, whole[-1] - after) if whole else []
-    return dressed(page, whole, origins or {})
+    if not whole:
+        return []
+    page = log.stored(after, whole[-1] - after)
+    return dressed(page, whole, origins(after + 1, whole[-1]) if origins else {})
+
+
+def origins_of(session: Session, first: int, last: int) -> dict[int, Origin]:
+    """Where the events of some positions came from, those that came from the inbox."""
+    rows = session.execute(
+        'SELECT position, topic, topic_id, partition, "offset" FROM origins WHERE position BETWEEN ? AND ?', (first, last)
+    )
+    return {position: Origin(*origin) for position, *origin in rows}
 
 
 def dressed(rows: Iterable[Stored], ends: Iterable[int], origins: Mapping[int, Origin]) -> list[Message]:
@@ -129,11 +140,7 @@ class KafkaRelay:
 
     def _events(self, limit: int) -> int:
         after, session = self._sole.position, self._sole.session
-        rows = session.execute(
-            'SELECT position, topic, topic_id, partition, "offset" FROM origins WHERE position > ? ORDER BY position LIMIT ?',
-            (after, limit + BATCH_MAX),
-        )
-        page = messages(self._log, after, limit, {position: Origin(*origin) for position, *origin in rows})
+        page = messages(self._log, after, limit, partial(origins_of, session))
         if not page:
             return 0
         self.effect("publish events")

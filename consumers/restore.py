@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from consumers.relay import PAGE, dressed
-from consumers.wire import Message, Origin, Seal, seal_of, stream_of
+from consumers.relay import PAGE, dressed, origins_of
+from consumers.wire import Message, Seal, seal_of, stream_of
 from ledger.errors import LedgerError
 from ledger.instants import parse
 from ledger.log import Log, Stored
@@ -192,10 +192,7 @@ def _ours(log: Log, session: Session, positions: list[int]) -> dict[int, Message
     """The messages that the log makes of positions."""
     if not positions:
         return {}
-    rows = session.execute(
-        'SELECT position, topic, topic_id, partition, "offset" FROM origins WHERE position BETWEEN ? AND ?', (positions[0], positions[-1])
-    )
-    origins = {position: Origin(*origin) for position, *origin in rows}
+    origins = origins_of(session, positions[0], positions[-1])
     ends = log.insert_ends(positions[0] - 1, positions[-1] - positions[0] + 1)
     return dict(zip(positions, dressed(log.stored_at(positions), ends, origins), strict=True))
 

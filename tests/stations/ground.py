@@ -147,7 +147,7 @@ class Ground:
 
     def status(self) -> list[Any]:
         with Log(self.url) as log, log.database.session(60) as session:
-            return production.status(log, session)
+            return production.status(session)
 
     def numbers(self) -> dict[str, int]:
         found: dict[str, int] = {}
