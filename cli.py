@@ -1472,7 +1472,7 @@ def topics_move(settings: Settings, role: str, name: str, partitions: int | None
     """Go on in another topic NAME, with more partitions. The stream of events is published again there, from the first."""
     from consumers import production
 
-    parts = _parts(settings)
+    parts = _parts(settings, checked=False)
     try:
         production.move(parts, role, name, partitions or settings.partitions, settings.replicas)
     finally:
@@ -1483,12 +1483,12 @@ def topics_move(settings: Settings, role: str, name: str, partitions: int | None
 # -- stations ----------------------------------------------------------------------------------------------------------
 
 
-def _parts(settings: Settings, go_on: Callable[[], None] = lambda: None) -> Any:
+def _parts(settings: Settings, go_on: Callable[[], None] = lambda: None, *, checked: bool = True) -> Any:
     """What a station is made of."""
     from consumers.production import Parts, Place
 
     topics = stream_topics.wanted(settings.topics, settings.partitions)
-    return Parts(Place(str(settings.path), _connection(settings), topics), go_on)
+    return Parts(Place(str(settings.path), _connection(settings), topics), go_on, checked=checked)
 
 
 def _applied(ledger: Ledger) -> int:

@@ -295,6 +295,9 @@ def rows_of(partner: str, events: Sequence[Sealed], library: Library) -> Rows:
             for each in life.ladders():
                 levels += _level_rows(partner, programme, each)
             lots += _lot_rows(partner, programme, life)
+            broken = next((performance.broken for performance in life.performances if performance.broken is not None), None)
+            if broken is not None:
+                parked = f"{programme}: {broken.what} [{broken.code}]"
             life.forget()
         except LedgerError as error:
             parked = f"{programme}: {error.what} [{error.code}]"

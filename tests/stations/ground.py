@@ -25,6 +25,7 @@ from ledger.log import Log
 from ledger.projections.store import Store
 
 PARTITIONS = 3
+production.IDLE_SECONDS = 60  # a relay in this process waits while the others have their turn
 kafka_bus.SESSION_MS = 2000  # a member that was killed is not waited for so long
 SECONDS = 25
 NOW = parse("2026-07-01T12:00:00Z")
