@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from consumers.inbox_message import MARK
-from consumers.records import HEADER, NO_PARTNER, Header, RefusalRecord, StandingRecord
+from consumers.inbox_message import MARK, NO_PARTNER
+from consumers.records import RefusalRecord, StandingRecord
 from consumers.topics import EVENTS, INBOX, REFUSED, STANDINGS, Topic, wanted
+from consumers.wire import SEAL, Seal
 from ledger.events.catalogue import CATALOGUE, Attributes
 from ledger.events.fields import fields
 from ledger.events.schemas import DRAFT, schema, told
@@ -22,9 +23,14 @@ from ledger.events.schemas import DRAFT, schema, told
 VERSION = "1.0.0"
 """Of the contracts. A field or kind that is added raises the second number; nothing else may change."""
 
-RECORDS: dict[str, type[msgspec.Struct]] = {"header": Header, "refusal": RefusalRecord, "standing": StandingRecord}
+RECORDS: dict[str, type[msgspec.Struct]] = {"seal": Seal, "refusal": RefusalRecord, "standing": StandingRecord}
 
-_KEY = {"type": "string", "description": f"The subject of the event in UTF-8; `{NO_PARTNER}` where it names no partner."}
+_INBOX_KEY = {"type": "string", "description": f"The subject of the event in UTF-8; `{NO_PARTNER.decode()}` where it names no partner."}
+_KEY = {
+    "type": "string",
+    "description": "The partner in UTF-8; `/person/...`, `/client/...` or `/programme/...` for what is kept for one of these. A "
+    "partner whose id begins with a slash has one more before it.",
+}
 
 
 def files() -> dict[str, str]:
@@ -87,7 +93,7 @@ def asyncapi() -> dict[str, Any]:
         "operations": {
             "takeEvents": _operation("receive", INBOX, "The ledger takes events from anyone who may publish."),
             "sendEvents": _operation(
-                "send", EVENTS, "Every event that was recorded, in order for each partner, never twice at one position."
+                "send", EVENTS, "Every event that was recorded, in order for each key. One may come twice; its position tells."
             ),
             "sendRefusals": _operation("send", REFUSED, "Every message of the inbox that was not taken, with the reason."),
             "sendStandings": _operation("send", STANDINGS, "The standing of a partner in a programme whenever it has changed."),
@@ -159,8 +165,8 @@ def _messages() -> dict[str, Any]:
         whole = {"$ref": f"./schemas/{kind}.json"}
         data = {"$ref": f"./schemas/{kind}.json#/properties/data"}
         binary = {"allOf": [{"$ref": "#/components/schemas/binaryHeaders"}, {"properties": {"ce_type": {"const": kind}}}]}
-        made[kind] = _message(kind, told(model), "application/cloudevents+json", whole, _KEY, "structuredHeaders")
-        made[f"{kind}.binary"] = _message(kind, told(model), "application/json", data, _KEY) | {"headers": binary}
+        made[kind] = _message(kind, told(model), "application/cloudevents+json", whole, _INBOX_KEY, "structuredHeaders")
+        made[f"{kind}.binary"] = _message(kind, told(model), "application/json", data, _INBOX_KEY) | {"headers": binary}
         made[f"{kind}.recorded"] = _message(kind, told(model), "application/cloudevents+json", whole, _KEY, "recordedHeaders")
     key = {"type": "string", "description": "The key of the message that was refused, in its first 50,000 bytes."}
     made["refusal"] = _message("refusal", _told_of("refusal"), "application/json", {"$ref": "./schemas/refusal.json"}, key)
@@ -200,9 +206,9 @@ def _shared() -> dict[str, Any]:
         },
         "recordedHeaders": {
             "type": "object",
-            "properties": {HEADER: {"$ref": "./schemas/header.json"}},
-            "required": [HEADER],
-            "description": f"The value of `{HEADER}` is compact JSON in UTF-8.",
+            "properties": {SEAL: {"$ref": "./schemas/seal.json"}},
+            "required": [SEAL],
+            "description": f"The value of `{SEAL}` is compact JSON in UTF-8.",
         },
     }
 

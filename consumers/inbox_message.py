@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ledger.errors import Refusal
+from ledger.events.envelope import Event
 from ledger.events.refusals import BYTES_MAX, not_json, too_large
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -18,6 +19,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 STRUCTURED = b"application/cloudevents+json"
 CONTENT_TYPE = "content-type"
 MARK = "ce_"
+NO_PARTNER = b"/ledger"
+"""The key of what names no partner, so that its order is kept too."""
 
 CODES: dict[str, str] = {
     "empty_message": "Send a value: nothing is deleted from the ledger; to undo a fact, send its reversal.",
@@ -27,6 +30,12 @@ CODES: dict[str, str] = {
     "too_large": f"Send at most {BYTES_MAX:,} bytes an event; split it, or keep the document elsewhere and name it.",
 }
 """Every code of a refusal here, with what to do."""
+
+
+def key(event: Event) -> bytes:
+    """The key of an event for the inbox: its subject, so that what is about one partner comes in the order in which it was sent."""
+    return NO_PARTNER if event.subject is None else event.subject.encode()
+
 
 _APART = {"data", "data_base64", "datacontenttype"}
 _SHOWN = 60

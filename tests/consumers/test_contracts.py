@@ -11,12 +11,13 @@ import pytest
 from jsonschema import Draft7Validator
 
 from consumers.contracts import RECORDS, asyncapi, files, record_schema, write
-from consumers.records import AtRisk, Header, Origin, StandingRecord, encode_record, header, refusal
+from consumers.records import AtRisk, Error, Ladder, Loss, StandingRecord, encode, published, refusal
 from consumers.topics import wanted
+from consumers.wire import Message, Origin, message
 from ledger.errors import Refusal
 from ledger.events.catalogue import CATALOGUE
-from ledger.events.envelope import Event, Sealed, decode
-from ledger.log import GENESIS
+from ledger.events.envelope import Event, decode
+from ledger.log import GENESIS, Stored
 from tests.asyncapi import NoSchema, official
 from tests.events.samples import encoded, full, minimal
 from tests.servers import missing
@@ -36,7 +37,7 @@ def test_what_is_checked_in_is_what_is_made() -> None:
 def test_writing_anew_takes_away_what_is_no_more(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "schemas" / "points.gone.v1.json").write_text("{}")
-    (tmp_path / "schemas" / "header.json").write_text("old")
+    (tmp_path / "schemas" / "seal.json").write_text("old")
     write(tmp_path)
     assert {str(path.relative_to(tmp_path)): path.read_text("utf-8") for path in tmp_path.rglob("*.json")} == files()
 
@@ -109,20 +110,21 @@ def test_the_topics_are_those_that_are_made() -> None:
 def written() -> list[tuple[str, bytes]]:
     event = decode(encoded(full("points.sold.v1")))
     assert isinstance(event, Event)
-    origin = Origin("ledger.inbox", "id", 0, 7)
     why = Refusal("bad_amount", "12.5 is a number", "put it in quotes", "data.amount")
-    standing = StandingRecord("P", "acme", 3, "2024-03-01T00:00:00Z", "acme/1", "ab" * 32, None, None, {}, None, None, ())
-    risky = StandingRecord(
-        "P", "acme", 3, "2024-03-01T00:00:00Z", "acme/1", "ab" * 32, "Gold", "Gold", {"a": "1", "b": "-7/3", "c": "0.5"},
-        AtRisk("2024-03-01T00:00:00Z", "why", "2024-04-01T00:00:00Z"), "2025-01-01T00:00:00Z", ("credited",),
-    )  # fmt: skip
+    seals = [message(Stored(n, f"partner/{n}", n, 0, GENESIS, GENESIS, event.body), 9, origin) for n, origin in ((1, None), (5, Origin("t", "i", 0, 7)))]
+    came = [Message(None, None, offset=0), Message(b"k", b"\xff", (("a", None), ("b", b"\x00")), 0, 7), Message(b"k", bytes(3_000_000), offset=1)]
+    head = ("P", "acme", 3, "2024-03-01T00:00:00Z", ("credited",))
+    risk, loss = AtRisk("2024-03-01T00:00:00Z", "why"), Loss("2025-01-01T00:00:00Z", None, "how")
+    ladder = Ladder("Gold", None, risk, loss)
+    standings = [
+        StandingRecord(*head, "acme/1", "ab" * 32, True, {"a": "1", "b": "-7/3", "c": "0.5"}, "Gold", "Gold", risk, loss),
+        StandingRecord(*head, "acme/1", "ab" * 32, values={}, awards={"devops": ladder}),
+        StandingRecord(*head, error=Error("unpriced_event", "no rate")),
+    ]
     return [
-        ("header", header(Sealed(1, f"partner/{event.subject}", 1, 0, GENESIS, GENESIS, event), 1)),
-        ("header", header(Sealed(5, "client/C", 1, 0, GENESIS, GENESIS, event), 6, origin)),
-        ("refusal", refusal(why, origin, 0, value=None, key=None, headers=[])),
-        ("refusal", refusal(Refusal("x", "y"), origin, 0, value=b"\xff", key=b"k", headers=[("a", None), ("b", b"\x00")])),
-        ("standing", encode_record(standing)),
-        ("standing", encode_record(risky)),
+        *[("seal", each.headers[0][1] or b"") for each in seals],
+        *[("refusal", published(refusal(why, each, "t", "i", 0))[1]) for each in came],
+        *[("standing", encode(each)) for each in standings],
     ]
 
 
@@ -142,4 +144,3 @@ def test_what_is_written_fits_its_schema_and_no_part_can_be_left_out(name: str, 
 def test_the_headers_that_binary_mode_must_have_are_those_that_decode_asks_for() -> None:
     required = asyncapi()["components"]["schemas"]["binaryHeaders"]["required"]
     assert set(required) == {f"ce_{name}" for name in minimal("partner.left.v1")} - {"ce_data"}
-    assert RECORDS["header"] is Header
