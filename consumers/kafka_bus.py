@@ -25,7 +25,6 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
-    UnsupportedSaslMechanismError,
 )
 from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.partitioner.default import murmur2
@@ -122,18 +121,16 @@ def _cause(connection: Connection, error: Exception, overheard: Sequence[Excepti
     for said in overheard:
         if isinstance(said, BusError):
             return said
-        if isinstance(said, UnsupportedSaslMechanismError):
-            return BusError(f"{connection} does not offer {connection.mechanism}", hint="name another mechanism", code="bus_access")
         if isinstance(said, SaslAuthenticationFailedError):
             hint = "check the token" if connection.mechanism == "OAUTHBEARER" else "check the user and the password"
             return BusError(f"{connection} does not let {who} in", hint=hint, code="bus_access")
     told = [why for server in connection.servers if (why := reason(connection, server)) is not None]
     if len(told) == len(connection.servers):
         return BusError(told[0].what, hint=told[0].hint, code=told[0].code)
-    hint = f"is {connection.protocol} what the listener speaks?"
+    hint = f"and is {connection.protocol} what the listener speaks?"
     if connection.mechanism is not None:
-        return BusError(f"{connection} does not let {who} in", hint=hint, code="bus_access")
-    return BusError(f"{connection} does not answer as a Kafka broker: {error}", hint=hint, code="bus_unreachable")
+        return BusError(f"{connection} does not let {who} in", hint=f"does it offer {connection.mechanism}, {hint}", code="bus_access")
+    return BusError(f"{connection} does not answer as a Kafka broker: {error}", hint=f"is it there, {hint}", code="bus_unreachable")
 
 
 def _patiently(ask: Callable[[], T]) -> T:

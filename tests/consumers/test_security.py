@@ -24,8 +24,8 @@ WAYS = [("TLS", None), ("MUTUAL", None), *[("GUARDED", mechanism) for mechanism 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not let in gives up after a second."""
-    monkeypatch.setattr(kafka_bus, "BOOTSTRAP_MS", 1000)
+    """Who is not let in gives up soon."""
+    monkeypatch.setattr(kafka_bus, "BOOTSTRAP_MS", 700)
 
 
 def connection(**settings: Any) -> Connection:
@@ -78,7 +78,10 @@ def refused(code: str, says: str, heard: io.StringIO, **settings: Any) -> None:
 def test_a_wrong_password(secured: Secured, heard: io.StringIO, mechanism: str) -> None:
     wrong = secured.settings("GUARDED", mechanism, kafka_password_file=secured.files["wrong"])
     refused("bus_access", f"does not let 'crm' by {mechanism} in", heard, **wrong)
-    nobody = secured.settings("GUARDED", mechanism, kafka_username="nobody")
+
+
+def test_a_user_who_is_not_known(secured: Secured, heard: io.StringIO) -> None:
+    nobody = secured.settings("GUARDED", "SCRAM-SHA-256", kafka_username="nobody")
     refused("bus_access", "does not let 'nobody'", heard, **nobody)
 
 
@@ -89,7 +92,7 @@ def test_a_token_that_is_not_good(secured: Secured, heard: io.StringIO, claims: 
 
 
 def test_a_mechanism_that_is_not_offered(secured: Secured, heard: io.StringIO) -> None:
-    refused("bus_access", "does not offer PLAIN", heard, **secured.settings("OPEN", "PLAIN"))
+    refused("bus_access", "does not let 'crm' by PLAIN in", heard, **secured.settings("OPEN", "PLAIN"))
 
 
 def test_certificates_that_are_not_good(secured: Secured, heard: io.StringIO) -> None:
