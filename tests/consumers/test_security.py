@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumers import connection as connections
 from consumers import kafka_bus
 from consumers.connection import BusError, Connection
 from consumers.kafka_bus import Admin, Publisher, read_all
@@ -175,3 +177,13 @@ def test_settings_show_no_password_of_a_url() -> None:
         assert settings.path == url
         assert "hush" not in repr(settings) + str(settings) and "postgres" in repr(settings)
     assert "postgresql://me@h:1/db" in repr(Settings(path="postgresql://me@h:1/db"))
+
+
+def test_every_code_and_setting_is_documented() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+    source = "".join(Path(module.__file__ or "").read_text() for module in (connections, kafka_bus))
+    codes = {code for code in re.findall(r'"(bus_\w+)"', source) if code != "bus_error"}
+    assert len(codes) == 6 and codes <= set(re.findall(r"`(bus_\w+)`", page))
+    for name in Settings.model_fields:
+        if name.startswith("kafka_"):
+            assert f"`{name.removeprefix('kafka_').upper()}`" in page, name
