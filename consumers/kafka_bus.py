@@ -17,6 +17,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
+    AuthorizationError,
     IncompatibleBrokerVersion,
     KafkaError,
     KafkaTimeoutError,
@@ -133,6 +134,10 @@ def _cause(connection: Connection, error: Exception, overheard: Sequence[Excepti
     return BusError(f"{connection} does not answer as a Kafka broker: {error}", hint=f"is it there, {hint}", code="bus_unreachable")
 
 
+def _code(error: Exception, otherwise: str) -> str:
+    return "bus_access" if isinstance(error, AuthorizationError) else otherwise
+
+
 def _patiently(ask: Callable[[], T]) -> T:
     """The admin client does not try again by itself, and its first call after a restart fails."""
     until = time.monotonic() + TRIES_SECONDS
@@ -187,7 +192,9 @@ class Admin:
             found = consumer.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
             return {each.partition: end for each, end in found.items()}
         except (KafkaError, OSError) as error:
-            raise BusError(f"{topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+            raise BusError(
+                f"{topic} on {self._connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")
+            ) from error
         finally:
             consumer.close()
 
@@ -200,7 +207,7 @@ class Admin:
             return False
         except (KafkaError, IncompatibleBrokerVersion) as error:
             hint = "are there as many brokers as replicas, and may this user create topics?"
-            raise BusError(f"{topic.name} could not be made: {error}", hint=hint, code="topic_not_made") from error
+            raise BusError(f"{topic.name} could not be made: {error}", hint=hint, code=_code(error, "topic_not_made")) from error
         return True
 
 
@@ -247,7 +254,8 @@ class Publisher:
         except (KafkaError, OSError, AssertionError, ValueError) as error:
             self.drop()
             hint = "what was not confirmed is published again from the mark"
-            raise Unpublished(f"{topic} on {self._connection}: {type(error).__name__}: {error}", hint=hint) from error
+            what = f"{topic} on {self._connection}: {type(error).__name__}: {error}"
+            raise Unpublished(what, hint=hint, code=_code(error, Unpublished.code)) from error
         except BaseException:
             self.drop()
             raise
@@ -343,7 +351,9 @@ class Reader:
             raise BusError(f"{self._topic}: what the ledger has read is not there: {error}", hint=hint, code="topic_offsets") from error
         except (KafkaError, OSError) as error:
             self._raise_failed()
-            raise BusError(f"{self._topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+            raise BusError(
+                f"{self._topic} on {self._connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")
+            ) from error
         self._raise_failed()
         messages = [
             Message(record.key, record.value, tuple(record.headers), record.partition, record.offset)
@@ -426,7 +436,7 @@ def read_all(connection: Connection, topic: str, partitions: int) -> Iterator[Me
         for number in range(partitions):
             yield from _read_partition(consumer, TopicPartition(topic, number))
     except (KafkaError, OSError) as error:
-        raise BusError(f"{topic} on {connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+        raise BusError(f"{topic} on {connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")) from error
     finally:
         with suppress(KafkaError, OSError):
             consumer.close()

@@ -18,12 +18,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from kafka import KafkaAdminClient
-from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ResourcePattern,
+    ResourceType,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from tests.broker import Broker, NoBroker
 from tests.servers import missing
 
 USER, PASSWORD, KEY_PASSWORD = "crm", "hush-Pa55=word", "hush-key"
+WRITER = "writer"
+"""A user who may do nothing but what a test allows; the password is the same."""
+
 AUDIENCE, ISSUER = "points-ledger", "https://issuer.example"
 LISTENERS = {"TLS": "SSL", "MUTUAL": "SSL", "GUARDED": "SASL_SSL", "OPEN": "SASL_PLAINTEXT"}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -45,6 +56,8 @@ sasl.oauthbearer.jwks.endpoint.url=file://{directory}/keys.json
 sasl.oauthbearer.expected.audience={audience}
 sasl.oauthbearer.expected.issuer={issuer}
 listener.name.open.sasl.enabled.mechanisms=SCRAM-SHA-512
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{user};User:CN=client
 listener.name.open.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 """
 
@@ -117,6 +130,13 @@ class Secured:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
+    def allow(self, user: str, what: ACLOperation, topic: str) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        on = ResourcePattern(ResourceType.TOPIC, topic)
+        made = admin.create_acls([ACL(f"User:{user}", "*", what, ACLPermissionType.ALLOW, on)])
+        assert not made["failed"], made
+        admin.close()
+
     def settings(self, listener: str, mechanism: str | None = None, **more: Any) -> dict[str, Any]:
         """The settings of a client that gets in, by name without the prefix."""
         found: dict[str, Any] = {"kafka": self.server(listener), "kafka_protocol": LISTENERS[listener]}
@@ -150,9 +170,9 @@ def _run(directory: Path) -> Secured:
         "other_ca": made.file("other.pem", Authority("another").certificate), "wrong": made.file("wrong", "hush-wrong"),
     }  # fmt: skip
     admin = KafkaAdminClient(bootstrap_servers=made.broker.bootstrap)
-    users = [UserScramCredentialUpsertion(USER, how, PASSWORD) for how in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)]
-    for user in users:
-        assert admin.alter_user_scram_credentials([user]) == {USER: None}
+    for name in (USER, WRITER):
+        for how in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            assert admin.alter_user_scram_credentials([UserScramCredentialUpsertion(name, how, PASSWORD)]) == {name: None}
     admin.close()
     return made
 

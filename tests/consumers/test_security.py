@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.admin import ACLOperation
 
 from consumers import connection as connections
 from consumers import kafka_bus
 from consumers.connection import BusError, Connection
-from consumers.kafka_bus import Admin, Publisher, read_all
+from consumers.kafka_bus import Admin, Publisher, Unpublished, read_all
 from consumers.topics import wanted
 from consumers.wire import Message
 from ledger.settings import Settings
-from tests.secured import KEY_PASSWORD, MECHANISMS, PASSWORD, Authority, Secured
+from tests.secured import KEY_PASSWORD, MECHANISMS, PASSWORD, WRITER, Authority, Secured
 
 WAYS = [("TLS", None), ("MUTUAL", None), *[("GUARDED", mechanism) for mechanism in MECHANISMS], ("OPEN", "SCRAM-SHA-512")]
 
@@ -177,6 +178,29 @@ def test_settings_show_no_password_of_a_url() -> None:
         assert settings.path == url
         assert "hush" not in repr(settings) + str(settings) and "postgres" in repr(settings)
     assert "postgresql://me@h:1/db" in repr(Settings(path="postgresql://me@h:1/db"))
+
+
+def test_who_publishes_needs_the_right_to_write_and_no_more(secured: Secured, prefix: str) -> None:
+    with Admin(connection(**secured.settings("TLS"))) as admin:
+        inbox, other, *_ = wanted(prefix, 1)
+        assert admin.create(inbox, 1) and admin.create(other, 1)
+    secured.allow(WRITER, ACLOperation.WRITE, inbox.name)
+    way = connection(**secured.settings("GUARDED", "SCRAM-SHA-512", kafka_username=WRITER))
+    publisher = Publisher(way, delivery_ms=3_000)
+    message = Message(b"P-1", b"{}", (), -1)
+    assert publisher.publish(inbox.name, [message]) == {0: 1}
+    for _ in range(2):
+        with pytest.raises(Unpublished) as raised:
+            publisher.publish(other.name, [message])
+        assert raised.value.code == "bus_access" and other.name in raised.value.what, raised.value
+    assert publisher.publish(inbox.name, [message]) == {0: 2}
+    publisher.close()
+    with pytest.raises(BusError) as reading:
+        list(read_all(way, inbox.name, 1))
+    assert reading.value.code == "bus_access"
+    with Admin(way) as admin, pytest.raises(BusError) as making:
+        admin.create(wanted(f"{prefix}x", 1)[0], 1)
+    assert making.value.code == "bus_access"
 
 
 def test_every_code_and_setting_is_documented() -> None:
