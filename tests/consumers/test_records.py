@@ -35,7 +35,7 @@ def test_a_refusal_has_all_that_came() -> None:
         "origin": ["ledger.inbox", "abc", 3, 1234], "refused_at": "2024-03-01T10:00:00.500000Z",
     }  # fmt: skip
     assert key == b"P-1" and value == encode(record) and read_refusal(value) == record
-    bare = json.loads(published(refusal(Refusal("no_value", "nothing"), Message(None, None), "t", "i", AT))[1])
+    bare = json.loads(published(refusal(Refusal("no_value", "nothing"), Message(None, None, (), 0, 7), "t", "i", AT))[1])
     assert (bare["raw"], bare["key"], bare["headers"]) == (None, None, []) and not {"hint", "field", "cut"} & set(bare)
 
 
@@ -48,7 +48,7 @@ def test_a_refusal_always_fits_and_says_when_it_is_cut(
     value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes | None]], words: str
 ) -> None:
     (topic,) = (topic for topic in wanted("", 1) if topic.role == REFUSED)
-    record = refusal(Refusal("x", words, words, words), Message(key, value, tuple(headers)), "t", "i", AT)
+    record = refusal(Refusal("x", words, words, words), Message(key, value, tuple(headers), 0, 7), "t", "i", AT)
     short, written = published(record)
     assert len(written) + len(short or b"") + 200 < int(topic.settings["max.message.bytes"])
     found = read_refusal(written)
