@@ -19,7 +19,7 @@ from jsonschema import Draft7Validator
 
 from consumers.inbox_message import CODES
 from consumers.kafka_bus import Admin, partition_of, read_all
-from consumers.topics import INBOX
+from consumers.topics import INBOX, MESSAGE_BYTES
 from ledger.events.refusals import BYTES_MAX
 from ledger.instants import to_datetime
 from tests.broker import NoBroker, jars
@@ -50,7 +50,7 @@ def ground(postgres: str, kafka_server: str, prefix: str, tmp_path: Path) -> Ite
 def needed(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
-            missing(f"{program} is not on the path")
+            pytest.skip(f"{program} is not on the path")
 
 
 def libs(directory: Path) -> None:
@@ -178,6 +178,7 @@ def test_kafkas_own_tools_read_the_stream_and_show_the_lag(ground: Ground, tmp_p
 def test_what_the_page_states_is_what_the_program_does(ground: Ground) -> None:
     assert marked("messages", messages()) in PAGE, "run `python -m tests.events.document`"
     assert f"at most {BYTES_MAX:,}" in PAGE
+    assert f"up to {MESSAGE_BYTES:,} bytes" in PAGE
     with Admin(ground.connection) as admin:
         assert set(admin.find([f"{ground.prefix}{role}" for role in ("inbox", "events", "refused", "standings")])) == {
             topic.name for topic in ground.place.topics

@@ -20,7 +20,6 @@ from ledger.events.envelope import Event, decode
 from ledger.log import GENESIS, Stored
 from tests.asyncapi import NoSchema, official
 from tests.events.samples import encoded, full, minimal
-from tests.servers import missing
 
 CHECKED_IN = Path(__file__).parent.parent.parent / "contracts"
 
@@ -49,8 +48,7 @@ def errors(document: dict[str, Any]) -> list[str]:
     try:
         schema = official()
     except NoSchema as why:
-        missing(f"no schema of AsyncAPI: {why}")
-        return []
+        pytest.skip(f"no schema of AsyncAPI: {why}")
     return [f"{error.json_path}: {error.message[:100]}" for error in Draft7Validator(schema).iter_errors(document)]
 
 
