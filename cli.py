@@ -1397,11 +1397,7 @@ def _connection(settings: Settings) -> Any:
 
     if settings.kafka is None:
         raise click.UsageError("no brokers are named: set POINTS_LEDGER_KAFKA to host:port")
-    servers = tuple(server.strip() for server in settings.kafka.split(",") if server.strip())
-    return Connection(
-        servers, settings.kafka_protocol, settings.kafka_mechanism, settings.kafka_username, settings.kafka_password_file,
-        settings.kafka_ca_file,
-    )  # fmt: skip
+    return Connection.of(settings)
 
 
 @topics.command("create")

@@ -6,20 +6,18 @@ overtaken writes nothing; where each accepted event came from; and each refusal,
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from consumers import records
 from consumers.bus import Overtaken, Reading
 from consumers.inbox_message import structured
 from consumers.topics import REFUSED
 from consumers.wire import Message
 from ledger.errors import Refusal
 from ledger.events.envelope import Event, decode
-from ledger.instants import Instant, text
+from ledger.instants import Instant
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, Refused
 from ledger.log import Writing
 
@@ -90,12 +88,14 @@ class Ingest:
                 raise Overtaken(what, hint="another process reads this partition; this one begins again where the ledger is")
 
     def _refuse(self, message: Message, refusal: Refusal, writing: Writing) -> None:
-        record = refusal_record(message, refusal, self._topic, self._topic_id, self._clock())
+        at = self._clock()
+        record = records.refusal(refusal, message, self._topic, self._topic_id, at)
+        key, value = records.published(record)
         writing.execute(
             'INSERT INTO refusals (topic_id, partition, "offset", refused_at, code, record) VALUES (?, ?, ?, ?, ?, ?)',
-            (self._topic_id, message.partition, message.offset, self._clock(), refusal.code, record.decode()),
+            (self._topic_id, message.partition, message.offset, at, refusal.code, records.encode(record).decode()),
         )
-        writing.execute("INSERT INTO outbox (role, key, value) VALUES (?, ?, ?)", (REFUSED, message.key, record))
+        writing.execute("INSERT INTO outbox (role, key, value) VALUES (?, ?, ?)", (REFUSED, key, value))
 
 
 def start(writing: Any, topic_id: str, partitions: set[int]) -> dict[int, int]:
@@ -106,21 +106,6 @@ def start(writing: Any, topic_id: str, partitions: set[int]) -> dict[int, int]:
     return {partition: next for partition, next in rows if partition in partitions}
 
 
-def refusal_record(message: Message, refusal: Refusal, topic: str, topic_id: str, at: Instant) -> bytes:
-    """A refusal as others read it: why, what next, the bytes as they came, and where they came from."""
-    record: dict[str, Any] = {"code": refusal.code, "message": refusal.reason}
-    if refusal.hint:
-        record["hint"] = refusal.hint
-    if refusal.where:
-        record["field"] = refusal.where
-    record["raw"] = _base64(message.value)
-    record["key"] = _base64(message.key)
-    record["headers"] = [[name, _base64(value)] for name, value in message.headers]
-    record["origin"] = [topic, topic_id, message.partition, message.offset]
-    record["refused_at"] = text(at)
-    return msgspec.json.encode(record)
-
-
 def _input(message: Message) -> Event | Refusal:
     found = structured(message.value, message.headers)
     return found if isinstance(found, Refusal) else decode(found)
@@ -128,7 +113,3 @@ def _input(message: Message) -> Event | Refusal:
 
 def _outcome(receipt: Receipt) -> str:
     return "accepted" if isinstance(receipt, Accepted) else "duplicate" if isinstance(receipt, Duplicate) else "refused"
-
-
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()

@@ -6,13 +6,10 @@ after any failure it is dropped, and who publishes begins again from its own mar
 
 from __future__ import annotations
 
-import socket
-import ssl
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -20,21 +17,26 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
+    AuthorizationError,
     IncompatibleBrokerVersion,
     KafkaError,
     KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
+from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.partitioner.default import murmur2
 from kafka.record import default_records, memory_records
 from kafka.structs import OffsetAndMetadata
 
+from consumers.connection import BusError as BusError
+from consumers.connection import Connection as Connection
+from consumers.connection import reason
 from consumers.topics import REQUEST_BYTES, Found, Topic
 from consumers.wire import Message
-from ledger.errors import LedgerError
 
 T = TypeVar("T")
 
@@ -49,96 +51,91 @@ _RECORDS_MAX = 5_000
 _FETCH_WAIT_MS = 100
 
 
-class BusError(LedgerError):
-    """Kafka cannot be reached or used; what was not confirmed counts as not published."""
-
-    code = "bus_error"
-    exit_code = 8
+for _talkative in ("kafka.protocol.parser", "kafka.net.connection"):  # these write what is sent, a login too
+    logging.getLogger(_talkative).setLevel(logging.INFO)
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How to reach the brokers. Secrets are read from files when they are needed, and named nowhere."""
+class _Hidden(str):
+    """The clients write their whole configuration to the log, each value by its repr."""
 
-    servers: tuple[str, ...]
-    protocol: str = "PLAINTEXT"
-    mechanism: str | None = None
-    username: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-
-    def __post_init__(self) -> None:
-        for server in self.servers:
-            host, _, port = server.rpartition(":")
-            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-                raise BusError(f"{server!r} is no server", hint="name host:port", code="bus_unreachable")
-
-    def options(self) -> dict[str, Any]:
-        """kafka-python's own names."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": list(self.servers), "security_protocol": self.protocol, "bootstrap_timeout_ms": BOOTSTRAP_MS,
-            "reconnect_backoff_max_ms": 1000, "client_id": "points-ledger",
-        }  # fmt: skip
-        if self.ca_file is not None:
-            options["ssl_cafile"] = str(self.ca_file)
-        if self.mechanism is not None:
-            options["sasl_mechanism"] = self.mechanism
-            options["sasl_plain_username"] = self.username
-            options["sasl_plain_password"] = _secret(self.password_file)
-        return options
-
-    def __str__(self) -> str:
-        return ", ".join(self.servers)
+    def __repr__(self) -> str:
+        return "'***'"
 
 
-def _secret(file: Path | None) -> str:
-    if file is None:
-        raise BusError("no file with the password was named", hint="set POINTS_LEDGER_KAFKA_PASSWORD_FILE", code="bus_access")
-    try:
-        return file.read_text("utf-8").strip()
-    except OSError as error:
-        raise BusError(f"{file}: {error.strerror}", hint="check the path and its rights", code="bus_access") from None
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def token(self) -> str:
+        return self._connection.token()
+
+
+def options(connection: Connection) -> dict[str, Any]:
+    """A connection by kafka-python's own names."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": list(connection.servers), "security_protocol": connection.protocol, "bootstrap_timeout_ms": BOOTSTRAP_MS,
+        "reconnect_backoff_max_ms": 1000, "client_id": "points-ledger", "ssl_context": connection.tls(),
+    }  # fmt: skip
+    if connection.mechanism is not None:
+        found["sasl_mechanism"] = connection.mechanism
+        if connection.mechanism == "OAUTHBEARER":
+            connection.token()  # what is wrong with it is told here, and not only to the log
+            found["sasl_oauth_token_provider"] = _Tokens(connection)
+        else:
+            found |= {"sasl_plain_username": connection.username, "sasl_plain_password": _Hidden(connection.password())}
+    return found
 
 
 def connected(connection: Connection, make: Callable[..., T], **more: Any) -> T:
     """A client, made within a bounded time. Raises BusError with the cause, which the client itself does not tell."""
+    overheard = _Overheard()
     try:
-        return make(**connection.options(), **more)
+        with overheard:
+            return make(**options(connection), **more)
     except (KafkaError, OSError) as error:
-        raise _cause(connection, error) from error
+        raise _cause(connection, error, overheard.errors) from error
 
 
-def _cause(connection: Connection, error: Exception) -> BusError:
-    """Every failure to bootstrap reads the same, so each server is asked step by step: its name, its port, its certificate, its words."""
-    told = [reason for server in connection.servers if (reason := _reason(connection, server)) is not None]
+class _Overheard(logging.Handler):
+    """Why connections fail is only in the client's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[Exception] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors += [said for said in record.args or () if isinstance(said, Exception)]
+
+    def __enter__(self) -> None:
+        logging.getLogger(_FAILURES).addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger(_FAILURES).removeHandler(self)
+
+
+_FAILURES = "kafka.net.manager"
+
+
+def _cause(connection: Connection, error: Exception, overheard: Sequence[Exception]) -> BusError:
+    """Every failure to bootstrap reads the same, so what was overheard is looked at, then each server is asked step by step."""
+    who = f"{connection.username!r} by {connection.mechanism}" if connection.username else f"us by {connection.mechanism}"
+    for said in overheard:
+        if isinstance(said, BusError):
+            return said
+        if isinstance(said, SaslAuthenticationFailedError):
+            hint = "check the token" if connection.mechanism == "OAUTHBEARER" else "check the user and the password"
+            return BusError(f"{connection} does not let {who} in", hint=hint, code="bus_access")
+    told = [why for server in connection.servers if (why := reason(connection, server)) is not None]
     if len(told) == len(connection.servers):
-        what, hint, code = told[0]
-        return BusError(what, hint=hint, code=code)
+        return BusError(told[0].what, hint=told[0].hint, code=told[0].code)
+    hint = f"and is {connection.protocol} what the listener speaks?"
     if connection.mechanism is not None:
-        who = f"user {connection.username!r} by {connection.mechanism}"
-        return BusError(f"{connection} does not let {who} in", hint="check the user, the password and the mechanism", code="bus_access")
-    hint = f"is {connection.protocol} what the listener speaks?"
-    return BusError(f"{connection} does not answer as a Kafka broker: {error}", hint=hint, code="bus_unreachable")
+        return BusError(f"{connection} does not let {who} in", hint=f"does it offer {connection.mechanism}, {hint}", code="bus_access")
+    return BusError(f"{connection} does not answer as a Kafka broker: {error}", hint=f"is it there, {hint}", code="bus_unreachable")
 
 
-def _reason(connection: Connection, server: str) -> tuple[str, str, str] | None:
-    host, _, port = server.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=3) as plain:
-            if not connection.protocol.endswith("SSL"):
-                return None
-            context = ssl.create_default_context(cafile=connection.ca_file)
-            with context.wrap_socket(plain, server_hostname=host):
-                return None
-    except socket.gaierror:
-        return f"{host} is a name that nobody knows", "check the host's name", "bus_unreachable"
-    except ssl.SSLCertVerificationError as error:
-        return f"the certificate of {server} is not trusted: {error.verify_message}", "name its CA", "bus_certificate"
-    except ssl.SSLError as error:
-        return f"{server} does not speak TLS: {error.reason}", "check the protocol and the port", "bus_certificate"
-    except OSError as error:
-        said = error.strerror or str(error) or type(error).__name__
-        return f"no broker at {server}: {said}", "start it, or check host and port", "bus_unreachable"
+def _code(error: Exception, otherwise: str) -> str:
+    return "bus_access" if isinstance(error, AuthorizationError) else otherwise
 
 
 def _patiently(ask: Callable[[], T]) -> T:
@@ -195,7 +192,9 @@ class Admin:
             found = consumer.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
             return {each.partition: end for each, end in found.items()}
         except (KafkaError, OSError) as error:
-            raise BusError(f"{topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+            raise BusError(
+                f"{topic} on {self._connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")
+            ) from error
         finally:
             consumer.close()
 
@@ -208,7 +207,7 @@ class Admin:
             return False
         except (KafkaError, IncompatibleBrokerVersion) as error:
             hint = "are there as many brokers as replicas, and may this user create topics?"
-            raise BusError(f"{topic.name} could not be made: {error}", hint=hint, code="topic_not_made") from error
+            raise BusError(f"{topic.name} could not be made: {error}", hint=hint, code=_code(error, "topic_not_made")) from error
         return True
 
 
@@ -227,7 +226,14 @@ class Publisher:
         self._producer: Any = None
 
     def publish(self, topic: str, messages: Iterable[Message], tick: Callable[[], None] = lambda: None) -> dict[int, int]:
-        """By partition the offset after the last of them, once all of them are confirmed by the broker.
+        """By partition the offset after the last of them; see `placed`."""
+        found: dict[int, int] = {}
+        for partition, offset in self.placed(topic, messages, tick):
+            found[partition] = max(found.get(partition, 0), offset + 1)
+        return found
+
+    def placed(self, topic: str, messages: Iterable[Message], tick: Callable[[], None] = lambda: None) -> list[tuple[int, int]]:
+        """Of each message its partition and offset, once all of them are confirmed by the broker.
 
         A partition of -1 leaves it to the key, by Kafka's own rule. `tick` is called at least once a second meanwhile. Raises
         Unpublished, and whatever `tick` raises: after that nothing is known of the page.
@@ -244,18 +250,16 @@ class Publisher:
                 for each in messages
             ]
             self._flush(tick)
-            found: dict[int, int] = {}
-            for future in futures:
-                sent = future.get(0)
-                found[sent.partition] = max(found.get(sent.partition, 0), sent.offset + 1)
+            sent = [future.get(0) for future in futures]
         except (KafkaError, OSError, AssertionError, ValueError) as error:
             self.drop()
             hint = "what was not confirmed is published again from the mark"
-            raise Unpublished(f"{topic} on {self._connection}: {type(error).__name__}: {error}", hint=hint) from error
+            what = f"{topic} on {self._connection}: {type(error).__name__}: {error}"
+            raise Unpublished(what, hint=hint, code=_code(error, Unpublished.code)) from error
         except BaseException:
             self.drop()
             raise
-        return found
+        return [(each.partition, each.offset) for each in sent]
 
     def _flush(self, tick: Callable[[], None]) -> None:
         until = time.monotonic() + self._delivery_ms / 1000 + 5
@@ -347,7 +351,9 @@ class Reader:
             raise BusError(f"{self._topic}: what the ledger has read is not there: {error}", hint=hint, code="topic_offsets") from error
         except (KafkaError, OSError) as error:
             self._raise_failed()
-            raise BusError(f"{self._topic} on {self._connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+            raise BusError(
+                f"{self._topic} on {self._connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")
+            ) from error
         self._raise_failed()
         messages = [
             Message(record.key, record.value, tuple(record.headers), record.partition, record.offset)
@@ -430,7 +436,7 @@ def read_all(connection: Connection, topic: str, partitions: int) -> Iterator[Me
         for number in range(partitions):
             yield from _read_partition(consumer, TopicPartition(topic, number))
     except (KafkaError, OSError) as error:
-        raise BusError(f"{topic} on {connection}: {type(error).__name__}: {error}", code="bus_unreachable") from error
+        raise BusError(f"{topic} on {connection}: {type(error).__name__}: {error}", code=_code(error, "bus_unreachable")) from error
     finally:
         with suppress(KafkaError, OSError):
             consumer.close()

@@ -6,9 +6,10 @@ slash as key: `/person/E-1`, `/client/C-1`, `/programme/hubspot`; a partner whos
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from ledger.errors import LedgerError
 from ledger.instants import text
@@ -32,21 +33,21 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     """Where in the inbox an event came in."""
 
     topic: str
-    topic_id: str
-    partition: int
-    offset: int
+    topic_id: Annotated[str, Meta(description="The identity that Kafka gave to the topic.")]
+    partition: Annotated[int, Meta(ge=0)]
+    offset: Annotated[int, Meta(ge=0)]
 
 
 class Seal(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event's place in the log. `insert` is the last position of the insert that it came in with; the hash before it is that of the
     version before it, so nobody has to be told."""
 
-    position: int
-    version: int
-    hash: str
-    recorded_at: str
-    insert: int
-    origin: Origin | None = None
+    position: Annotated[int, Meta(ge=1, description="The place in the log: 1, 2, 3 and so on over all partners.")]
+    version: Annotated[int, Meta(ge=1, description="The place in the stream that the key names, without a gap.")]
+    hash: Annotated[str, Meta(description="SHA-256 in hex that seals the event and all before it in its stream.")]
+    recorded_at: Annotated[str, Meta(description="When the ledger took it in: RFC 3339 in UTC; it never runs backwards.")]
+    insert: Annotated[int, Meta(ge=1, description="The last position of what was recorded at once with this event.")]
+    origin: Annotated[Origin | None, Meta(description="The message of the inbox that brought it; absent where none did.")] = None
 
 
 _SEAL = msgspec.json.Decoder(Seal)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import re
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger.languages import of_locale
+
+_PASSWORD = re.compile(r"((?<=://)[^:@/]*:|[?&](?:ssl)?password=)[^@&/]*")
 
 SERVER = ("postgresql://", "postgres://")
 
@@ -44,10 +48,21 @@ class Settings(BaseSettings):
     """The brokers, host:port and host:port; None: the in-process bus of the embedded default."""
 
     kafka_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     kafka_username: str | None = None
     kafka_password_file: Path | None = None
     kafka_ca_file: Path | None = None
+    """The CA of the brokers' certificates; None: those that the system trusts."""
+
+    kafka_cert_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_key_password_file: Path | None = None
+    """The client's certificate, its key where that is not in the same file, and the key's password where it has one."""
+
+    kafka_token_file: Path | None = None
+    kafka_token_command: str | None = Field(default=None, repr=False)
+    """Where OAUTHBEARER has its token from: a file that is kept fresh, or what a command prints."""
+
     topics: str = "ledger."
     """What the names of the topics begin with."""
 
@@ -55,6 +70,11 @@ class Settings(BaseSettings):
     """Of each topic. Part of the data: the key decides the partition, so the number never changes while a topic lives."""
 
     replicas: int = Field(default=1, ge=1, le=9)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Without the password that a URL may hold."""
+        for name, value in super().__repr_args__():
+            yield name, _PASSWORD.sub(r"\1***", value) if isinstance(value, str) else value
 
     @property
     def language(self) -> str:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 KAFKA = "4.3.0"
@@ -24,10 +25,11 @@ _PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
+inter.broker.listener.name=PLAINTEXT
 log.dirs={directory}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -92,19 +94,28 @@ def free_port() -> int:
 
 
 class Broker:
-    """One broker on its own ports and folder. It may be stopped, killed, paused and started again; what it holds stays."""
+    """One broker on its own ports and folder. It may be stopped, killed, paused and started again; what it holds stays.
 
-    def __init__(self, directory: Path) -> None:
+    `listeners`: more of them, by name the protocol, beside the plain one; `settings` and `java` are for what these need.
+    """
+
+    def __init__(self, directory: Path, listeners: Mapping[str, str] | None = None, *, settings: str = "", java: Sequence[str] = ()) -> None:
         self.directory = directory
-        self.port, self._controller = free_port(), free_port()
+        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        self.ports = {name: free_port() for name in protocols}
+        self.port, self._controller = self.ports["PLAINTEXT"], free_port()
+        self._java = java
         self._process: subprocess.Popen[bytes] | None = None
         self._libs = jars()
         data = directory / "data"
         data.mkdir(parents=True)
         identity, folder = (base64.urlsafe_b64encode(os.urandom(16)).decode()[:22] for _ in range(2))
         (data / "meta.properties").write_text(f"version=1\ncluster.id={identity}\nnode.id=1\ndirectory.id={folder}\n")
-        settings = _PROPERTIES.format(port=self.port, controller=self._controller, directory=directory)
-        (directory / "server.properties").write_text(settings)
+        properties = _PROPERTIES.format(
+            listeners=",".join(f"{name}://127.0.0.1:{port}" for name, port in self.ports.items()), controller=self._controller,
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()), directory=directory,
+        )  # fmt: skip
+        (directory / "server.properties").write_text(properties + settings)
         (directory / "log4j2.properties").write_text(_LOGGING)
 
     @property
@@ -115,7 +126,7 @@ class Broker:
         """Run it and wait until it listens. Raises NoBroker with the tail of its log."""
         command = [
             "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties", "-cp", f"{self._libs}/*",
+            f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties", *self._java, "-cp", f"{self._libs}/*",
             "kafka.Kafka", str(self.directory / "server.properties"),
         ]  # fmt: skip
         with (self.directory / "broker.log").open("ab") as log:

@@ -11,7 +11,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.secured"]
 
 os.environ["POINTS_LEDGER_LANG"] = "en"  # whatever the locale of the machine
 

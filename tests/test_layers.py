@@ -46,6 +46,13 @@ def test_imports_point_inward(prefix: str, forbidden: list[str]) -> None:
                 assert not (name == bad.rstrip(".") or name.startswith(bad.rstrip(".") + ".")), f"{file.relative_to(ROOT)} imports {name}"
 
 
+def test_the_publisher_alone_leads_out_of_the_ledger() -> None:
+    """It is an edge, as `cli.py` is: what a team that publishes imports. Nothing in the ledger imports it, or the stations."""
+    outward = {str(file.relative_to(ROOT)) for file in of("ledger/") for name in imports(file) if name.split(".")[0] == "consumers"}
+    assert outward == {"ledger/publisher.py"}
+    assert not [file for file in FILES if any(name.startswith("ledger.publisher") for name in imports(file))]
+
+
 HOMES = {
     "eventsourcing": ["ledger/log_sqlite.py", "ledger/log_postgres.py"],
     "sqlalchemy": ["ledger/projections/", "ledger/directory.py", "ledger/engines.py", "ledger/migrations/"],

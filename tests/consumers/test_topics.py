@@ -107,5 +107,5 @@ def test_without_a_broker_the_command_says_how_to_name_one() -> None:
     assert result.exit_code == 2 and "POINTS_LEDGER_KAFKA" in result.stderr
     assert Settings().kafka is None
     with pytest.raises(BusError):
-        Connection(("h:1",), mechanism="PLAIN", username="me").options()
+        Connection(("h:1",), mechanism="PLAIN", username="me")
     assert str(Fault("t", "c", "found", "wanted")) == "t: found, and not wanted [c]"

@@ -1,4 +1,4 @@
-"""The tables of `docs/events.md`, made from the catalogue. To write them anew into the document, between their markers:
+"""The tables of `docs/events.md` and `docs/publishing.md`, made from the program. To write them anew, between their markers:
 
 python -m tests.events.document
 """
@@ -13,11 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from consumers.inbox_message import CODES as MESSAGES
 from ledger.events.catalogue import CATALOGUE, Attributes, Form
 from ledger.events.fields import Field, fields
 from ledger.events.refusals import CODES
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "events.md"
+PUBLISHING = DOCUMENT.with_name("publishing.md")
 
 
 def tables() -> dict[str, str]:
@@ -55,6 +57,11 @@ def _refusals() -> str:
     return _table(("code", "what to do"), ((f"`{code}`", advice) for code, advice in CODES.items()))
 
 
+def messages() -> str:
+    """The refusals of messages, of which `docs/publishing.md` tells."""
+    return _table(("code", "what to do"), ((f"`{code}`", advice) for code, advice in MESSAGES.items()))
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
 
@@ -63,8 +70,8 @@ def marked(name: str, table: str) -> str:
     return f"<!-- made: {name} -->\n\n{table}\n\n<!-- end: {name} -->"
 
 
-def rewritten(document: str) -> str:
-    for name, table in tables().items():
+def rewritten(document: str, tables: dict[str, str]) -> str:
+    for name, table in tables.items():
         pattern = rf"<!-- made: {name} -->.*<!-- end: {name} -->"
         before, after = re.split(pattern, document, flags=re.DOTALL)
         document = before + marked(name, table) + after
@@ -72,4 +79,5 @@ def rewritten(document: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(rewritten(DOCUMENT.read_text()))
+    DOCUMENT.write_text(rewritten(DOCUMENT.read_text(), tables()))
+    PUBLISHING.write_text(rewritten(PUBLISHING.read_text(), {"messages": messages()}))
