@@ -60,10 +60,10 @@ class Announce:
                 changed = _changed(standing, msgspec.json.decode(before) if before else {})
                 record = {**standing, "position": position, "as_of": text(now), "changed": changed}
                 self._store.announce(connection, partner, programme, content)
-                _put(connection, f"{programme}/{partner}", _ENCODE(record))
+                _put(connection, key_of(programme, partner), _ENCODE(record))
         for programme in said:  # the partner is not in it any more
             self._store.announce(connection, partner, programme, None)
-            _put(connection, f"{programme}/{partner}", None)
+            _put(connection, key_of(programme, partner), None)
         self._store.look_again(connection, [partner], again)
 
 
@@ -96,6 +96,11 @@ def _changed(standing: dict[str, Any], before: dict[str, Any]) -> list[str]:
     return sorted(name for name in standing.keys() | before.keys() if standing.get(name) != before.get(name))
 
 
-def _put(connection: Transaction, key: str, value: bytes | None) -> None:
+def key_of(programme: str, partner: str) -> bytes:
+    """PROGRAMME/PARTNER; a slash within the programme's name is written %2F, so that no two share a key."""
+    return f"{programme.replace('%', '%25').replace('/', '%2F')}/{partner}".encode()
+
+
+def _put(connection: Transaction, key: bytes, value: bytes | None) -> None:
     statement = "INSERT INTO outbox (role, key, value) VALUES (%s, %s, %s)"
-    connection.exec_driver_sql(statement, (STANDINGS, key.encode(), value))
+    connection.exec_driver_sql(statement, (STANDINGS, key, value))

@@ -477,7 +477,7 @@ def test_shell_completion_knows_commands_and_options() -> None:
     source = process(env={**os.environ, "_POINTS_COMPLETE": "bash_source"}).communicate()[0]
     assert "complete -o nosort -F _points_completion points" in source
     asked = {"_POINTS_COMPLETE": "bash_complete", "COMP_WORDS": "points st", "COMP_CWORD": "1"}
-    assert process(env={**os.environ, **asked}).communicate()[0] == "plain,standing\n"
+    assert process(env={**os.environ, **asked}).communicate()[0] == "plain,standing\nplain,status\n"
 
 
 @pytest.mark.parametrize(
