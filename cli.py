@@ -123,8 +123,18 @@ class Ledger:
 
 
 SECTIONS = {
-    "One partner": ("standing", "why", "timeline", "history", "changes", "breakdown", "simulate"),
-    "What a partner sees": ("dashboard", "clients", "client", "team", "achievements", "quick-wins", "licences"),
+    "One partner": ("standing", "why", "counted", "timeline", "history", "changes", "breakdown", "simulate"),
+    "What a partner sees": (
+        "dashboard",
+        "clients",
+        "client",
+        "team",
+        "membership",
+        "performance",
+        "achievements",
+        "quick-wins",
+        "licences",
+    ),
     "Many partners": ("ranking", "at-risk", "nominees", "awards"),
     "Writing": ("record", "import", "override", "reverse", "expire"),
     "Rules and keeping": ("rules", "rebuild", "verify", "export", "migrate", "demo"),
@@ -735,7 +745,8 @@ def counted(
         ]
         out.rows(("award", "option", "tier", "requirement", "measure", *CONSIDERED), lines, form)
         return
-    out.line(f"{_name(ledger, 'partner', on.partner)}  as of {out.when(on.as_of)}, by {on.book}")
+    who = _name(ledger, "partner", on.partner)
+    out.line(t("{partner}  as of {when}, by {book}", partner=who, when=out.when(on.as_of), book=on.book))
     told, awards = set[MeasureCount](), dict.fromkeys(each.award for each in found)
     begun = {each.award for each in found if len(awards) == 1 or any(row.counts for measure in each.measures for row in measure.rows)}
     for each in found:
@@ -744,7 +755,7 @@ def counted(
     if len(begun) < len(awards):
         out.line()
         others = out.many(len(awards) - len(begun), "other award" if begun else "award")
-        out.line(f"{others}: nothing counts for what is asked; --award NAME shows one in full, -o json has all")
+        out.line(t("{others}: nothing counts for what is asked; --award NAME shows one in full, -o json has all", others=others))
 
 
 CONSIDERED = ("counts", "who", "what", "value", "from", "until", "because", "position")
@@ -762,11 +773,15 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
     """The requirement, then its measures; what was told before is told once."""
     out.line()
     way = " ".join(part for part in (found.award, found.option, f"{found.tier}:" if found.tier else "") if part)
-    there = f", {out.number(found.value)} of {out.number(found.threshold)}" if found.threshold is not None else ""
-    verdict = "" if found.met is None else ": met by an override" if found.overridden else f": {'' if found.met else 'not '}met{there}"
+    there = ""
+    if found.threshold is not None:
+        there = t(", {value} of {threshold}", value=out.number(found.value), threshold=out.number(found.threshold))
+    verdict = ""
+    if found.met is not None:
+        verdict = t(": met by an override") if found.overridden else t(": met{there}" if found.met else ": not met{there}", there=there)
     out.line(f"{way} {found.requirement}{verdict}".strip())
     for measure in found.measures:
-        out.line(f"{measure.measure}: {out.number(measure.value)} {measure.unit}".rstrip() + (" (see above)" if measure in told else ""))
+        out.line(f"{measure.measure}: {out.number(measure.value)} {measure.unit}".rstrip() + (t(" (see above)") if measure in told else ""))
         if measure in told:
             continue
         told.add(measure)
@@ -775,9 +790,9 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
         if shown:
             out.table(CONSIDERED, [_considered(ledger, row) for row in shown])
         else:
-            out.line("there is no fact of the kind")
+            out.line(t("there is no fact of the kind"))
         if len(without) > SHOWN_MAX:
-            out.line(f"and {len(without) - SHOWN_MAX} more that do not count (-o json has all)")
+            out.line(t("and {count} more that do not count (-o json has all)", count=len(without) - SHOWN_MAX))
 
 
 @main.command()
@@ -793,15 +808,15 @@ def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledge
         out.emit({"basis": on, "membership": found}, form)
         return
     lines = [(s.award, s.level, s.status, out.when(s.start), out.when(s.end)) for s in found.stretches]
-    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title="held")
+    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title="held|membership")
     if form == "table":
         bought = [(out.when(p.at), p.level, p.offer, p.effect, out.when(p.since), p.position) for p in found.purchases]
         out.line()
-        out.table(("bought", "level", "offer", "effect", "since", "position"), bought, "purchases")
+        out.table(("bought", "level", "offer", "effect", "since", "position"), bought, t("purchases"))
         out.line()
-        out.table(("day", "what"), [(out.when(day.at), day.what) for day in found.coming], "coming")
+        out.table(("day", "what"), [(out.when(day.at), out.word(day.what)) for day in found.coming], t("coming"))
         for level, brings in found.benefits.items():
-            out.line(f"{level} brings {'; '.join(brings)}")
+            out.line(t("{level} brings {what}", level=level, what="; ".join(brings)))
 
 
 @main.command()
@@ -809,7 +824,7 @@ def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledge
 @click.option("--months", default=12, show_default=True, type=click.IntRange(1, 120), help="So many, the last one that of the moment.")
 @asked
 def performance(partner: str, months: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """What PARTNER performed, month by month, and what the tiers ask."""
+    """What PARTNER performed by month, and what tiers ask."""
     _, found = questions.performance(partner, moment, months)
     levels = list(dict.fromkeys(level for row in reversed(found) for level in reversed(row.thresholds)))
     lines = [
@@ -1502,7 +1517,10 @@ def _applied(ledger: Ledger) -> int:
 @click.option("--patience", default=120.0, show_default=True, type=click.FloatRange(0), help="Seconds of failing after which it gives up.")
 @click.pass_obj
 def run_(settings: Settings, station: str, member: str | None, listen: str | None, every: float, patience: float) -> None:
-    """Run a STATION until it is told to stop: ingest, relay, project or expire. It logs lines of JSON to stderr."""
+    """Run STATION (ingest, relay, project, expire) until stopped.
+
+    It logs lines of JSON to stderr.
+    """
     from consumers import production
     from consumers.running import Journal, Runner, Station, Watch
 
@@ -1548,7 +1566,10 @@ def run_(settings: Settings, station: str, member: str | None, listen: str | Non
 @output
 @click.pass_obj
 def status(settings: Settings, form: str) -> None:
-    """How far each station has come, as positions of the log; the inbox by partition; what waits."""
+    """How far each station has come, and what waits.
+
+    Positions of the log, and the inbox by partition.
+    """
     from consumers.production import status as found
 
     with _open(settings) as ledger, ledger.log.database.session(60) as session:
@@ -1558,7 +1579,7 @@ def status(settings: Settings, form: str) -> None:
 
 @main.group()
 def refused() -> None:
-    """What the inbox had and the ledger refused: look at it, mend it, send it again."""
+    """What came in and was refused: look, mend, send again."""
 
 
 @refused.command("list")
@@ -1656,7 +1677,10 @@ def parked_retry(settings: Settings, partners: tuple[str, ...]) -> None:
 @click.option("--from-kafka", is_flag=True, required=True, help="From the stream of events.")
 @click.pass_obj
 def restore(settings: Settings, from_kafka: bool) -> None:
-    """Make the ledger anew in an empty database, byte for byte, from the stream of events alone."""
+    """Make the ledger anew, byte for byte, from the stream.
+
+    In an empty database, from the stream of events alone.
+    """
     from consumers import production
 
     parts = _parts(settings)

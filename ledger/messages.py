@@ -313,6 +313,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "owner": ("zuständig", "eigenaar"),
     "parked": ("angehalten", "stilgezet"),
     "part": ("Teil", "deel"),
+    "partners": ("Partner", "partners"),
     "partner": ("Partner", "partner"),
     "performance": ("Leistung", "prestatie"),
     "place": ("Platz", "plaats"),
@@ -401,4 +402,55 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "services ended": ("Betreuung beendet", "dienstverlening beëindigd"),
     "rules changed": ("Regeln geändert", "regels gewijzigd"),
     "rules or market changed": ("Regeln oder Markt geändert", "regels of markt gewijzigd"),
+    # What counts, memberships, notices, and the stations.
+    ": {value} of {threshold}{by}, more is needed": (
+        ", {value} von {threshold}{by}, es muss mehr sein",
+        ", {value} van {threshold}{by}, het moet meer zijn",
+    ),
+    "{partner}  as of {when}, by {book}": ("{partner}  Stand {when}, nach {book}", "{partner}  stand op {when}, volgens {book}"),
+    "{others}: nothing counts for what is asked; --award NAME shows one in full, -o json has all": (
+        "{others}: nichts zählt für das Verlangte; --award NAME zeigt eine ganz, -o json hat alles",
+        "{others}: niets telt mee voor wat gevraagd wordt; --award NAAM toont er één geheel, -o json heeft alles",
+    ),
+    ", {value} of {threshold}": (", {value} von {threshold}", ", {value} van {threshold}"),
+    "there is no fact of the kind": ("es gibt keine solche Tatsache", "er is geen feit van deze soort"),
+    "and {count} more that do not count (-o json has all)": (
+        "und {count} weitere, die nicht zählen (-o json hat alle)",
+        "en nog {count} die niet meetellen (-o json heeft alles)",
+    ),
+    ": met by an override": (": durch eine Ausnahme erfüllt", ": gehaald door een uitzondering"),
+    ": met{there}": (": erfüllt{there}", ": gehaald{there}"),
+    ": not met{there}": (": nicht erfüllt{there}", ": niet gehaald{there}"),
+    "held|membership": ("gehalten", "in bezit"),
+    "purchases": ("Käufe", "aankopen"),
+    "coming": ("kommende Tage", "komende dagen"),
+    "{level} brings {what}": ("{level} bringt {what}", "{level} geeft {what}"),
+    "notices": ("Hinweise", "berichten"),
+    "id": ("Nummer", "nummer"),
+    "partition": ("Partition", "partitie"),
+    "partition/offset": ("Partition/Offset", "partitie/offset"),
+    "settled": ("erledigt", "afgehandeld"),
+    "restoring": ("wird wiederhergestellt", "wordt hersteld"),
+    "reading the stream": ("der Strom wird gelesen", "de stroom wordt gelezen"),
+    "the schema is of this version": ("das Schema hat diese Version", "het schema is van deze versie"),
+    "{beyond} events of an insert that was not published whole: go on with topics move events NAME": (
+        "{beyond} Ereignisse eines nicht ganz veröffentlichten Eintrags: weiter mit topics move events NAME",
+        "{beyond} gebeurtenissen van een niet geheel gepubliceerde invoer: ga verder met topics move events NAAM",
+    ),
+    "{events} events restored, {duplicates} duplicates dropped": (
+        "{events} Ereignisse wiederhergestellt, {duplicates} doppelte weggelassen",
+        "{events} gebeurtenissen hersteld, {duplicates} dubbele weggelaten",
+    ),
+    "{messages} messages in the stream, {duplicates} of them twice": (
+        "{messages} Nachrichten im Strom, {duplicates} davon doppelt",
+        "{messages} berichten in de stroom, waarvan {duplicates} dubbel",
+    ),
+    "{role}: the ledger goes on in {topic}": (
+        "{role}: das Punktebuch geht in {topic} weiter",
+        "{role}: het grootboek gaat verder in {topic}",
+    ),
+    "{tried} tried again, {left} still parked": (
+        "{tried} noch einmal versucht, {left} weiterhin geparkt",
+        "{tried} opnieuw geprobeerd, {left} nog geparkeerd",
+    ),
 }

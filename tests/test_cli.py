@@ -627,4 +627,4 @@ def test_a_partner_of_the_capability_score_month_after_month(tmp_path: Path) -> 
     assert [row.split()[0] for row in rows if "Designated" in row] == ["2023-07-01", "2023-09-19", "2023-09-20", "2023-12-01", "2024-02-10"]
     explained = points(path, "why", "P", "--number", "data_ai_customers_then.enterprise", "--as-of", "2024-03-01").stdout
     assert explained.count("yes  C-") == 2 and "last >= 1000 or before >= 1000" in explained
-    assert "P        data-ai  Designated" in points(path, "at-risk", "--as-of", "2024-03-01").stdout
+    assert "P        data-ai (Data & AI)  Designated" in points(path, "at-risk", "--as-of", "2024-03-01").stdout
