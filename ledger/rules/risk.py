@@ -54,7 +54,7 @@ def _unmet_since(ahead: Life, tier: str, as_of: Instant, until: Instant) -> Inst
             if _meets(ahead, tier, at):
                 return begin
             begin = at
-    return max(begin, ahead.first)
+    return min(until, ahead.first)
 
 
 def _meets(life: Life, tier: str, at: Instant) -> bool:
