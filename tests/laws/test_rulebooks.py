@@ -20,8 +20,8 @@ from tests.oracle.standing import Oracle
 
 LIBRARY = Library()
 PROGRAMMES = tuple(HISTORIES)
-EXAMPLES = {"copernica": 40, "hubspot": 15, "microsoft-competencies": 25, "microsoft-licences": 40}
-AHEAD = {"copernica": 20, "hubspot": 10, "microsoft-competencies": 15, "microsoft-licences": 20}
+EXAMPLES = {"copernica": 40, "hubspot": 15, "microsoft-capability": 15, "microsoft-competencies": 25, "microsoft-licences": 40}
+AHEAD = {"copernica": 20, "hubspot": 10, "microsoft-capability": 8, "microsoft-competencies": 15, "microsoft-licences": 20}
 
 
 def test_there_are_histories_of_every_programme_that_ships() -> None:

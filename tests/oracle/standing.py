@@ -177,11 +177,9 @@ class Oracle:
                 return any(not ahead.meets(award, held, then) for then in (at, *ahead.edges(), review) if at <= then <= review)
             case "membership":
                 ahead.steps(ahead.horizon())
-                coming = [test for test in ahead.tests[award] if test.decided > at]
-                if not coming:
-                    return False
-                test = min(coming, key=lambda test: test.decided)
-                return ahead.rank(ahead.best(award, test.begin, test.end, test.more), at) < ahead.rank(held, at)
+                tests = sorted(ahead.tests[award], key=lambda test: test.day)
+                coming = [test for test in tests if test.day <= at < test.decided] + [test for test in tests if test.day > at][:1]
+                return any(ahead.rank(ahead.best(award, test.begin, test.end, test.more), at) < ahead.rank(held, at) for test in coming)
         return False
 
     def risk_since(self, award: str, as_of: Instant) -> Instant | None:
@@ -290,8 +288,9 @@ def is_review(rules: Rules, at: Instant) -> bool:
 
 @dataclass(frozen=True)
 class Test:
-    """Of an anniversary: once in [begin, end] is enough, with so much more of some numbers; it is decided then, for the level of a year."""
+    """Of an anniversary: once in [begin, end] is enough, with so much more of some numbers, and when that is decided."""
 
+    day: Instant
     begin: Instant
     end: Instant
     decided: Instant
@@ -336,9 +335,9 @@ class Membership(Policy):
         if "test_months" in policy:
             day = to_datetime(at, zone)
             this, last = wall(zone, day.year, day.month), next_month(at, 1, zone)
-            return Test(plus(this, Span(months=1 - int(policy["test_months"])), zone), last - 1, last, more)
+            return Test(at, plus(this, Span(months=1 - int(policy["test_months"])), zone), last - 1, last, more)
         before = span(policy.get("test_window", "0 days"))
-        return Test(plus(at, Span(*[-each for each in before]), zone), at, at, more)
+        return Test(at, plus(at, Span(*[-each for each in before]), zone), at, at, more)
 
     def _qualified(self, award: str, at: Instant) -> str | None:
         """What is met, or was met when once is enough."""
