@@ -153,7 +153,12 @@ _COMPETENCIES = (
     Era("2017-05-01", _TURNS, "2017-06-05", "2017-06-06", "2017-07-17", "2017-07-18", "2017-09-15", "2017-12-14", "2017-12-15"),
     Era("2020-10-01", _TURNS, "2021-03-31", "2021-04-01", "2022-10-02", "2022-10-03", "2022-09-30"),
     Era("2016-07-24", _TURNS, "2018-07-23", "2018-07-24"),
+    Era("2019-03-10", [*_TURNS, 1096, 1097, 1100, 1110, 1126, 1127, 1128], "2019-12-31", "2020-10-01", "2021-03-31", "2021-04-01", "2022-04-09"),
 )
+_SCORED = (
+    ("cloud-business-applications", "customer-engagement", "CE"), ("cloud-business-applications", "finance-and-operations", "FO"),
+    ("small-and-midmarket-cloud-solutions", "smb", "SB"),
+)  # fmt: skip
 
 
 _BARS = ("1", "-1", "5", "15", "50", "120", "250", "320", "1000", "2000", "4000", "15000", "30000", "75000", "100000", "150000", "300000", "-20000")
@@ -191,21 +196,49 @@ def _competencies(era: Era) -> Strategy[Step]:
     )  # fmt: skip
 
 
+def _scored(dice: Random, era: Era) -> list[Step]:
+    """About what the score of a competency asks for: revenue, customers, consultants and more of them, developers, deployments, growth of users."""
+    (area, service, code), days = dice.choice(_SCORED), [day for day in era.days if day >= parse("2020-09-30")]
+    first, later = sorted(dice.sample(days, 2))
+    before, crowd = first - dice.choice((365, 366, 330)) * DAY, dice.choice((5, 7, 7, 10, 10, 25))
+    of = {"area": area, "service": service}
+    figures = [
+        (before, "active_users", "C-6", "150"), (first, "active_users", "C-6", dice.choice(("187", "188", "300"))),
+        (first, "active_users", "C-5", dice.choice(("250", "150", "149", "5"))), (first, "revenue", None, dice.choice(("150000", "30000", "300000"))),
+        (first, "customer_adds", "C-7", dice.choice(("5", "10", "1"))), (first, "paid_seats", "C-5", "5"),
+        (later, "paid_seats", "C-5", dice.choice(("0", "6"))), (later, "customer_adds", "C-7", "-1"),
+    ]  # fmt: skip
+    steps = [Step("client.assigned.v1", before, 0, {"client": "C-5", "segment": dice.choice(("developing", "developing", None, "developed"))})]
+    steps += [Step("metric.measured.v1", at, 0, {**of, "metric": what, "client": who, "value": much}) for at, what, who, much in figures]
+    for n in range(crowd):
+        come, held = (before if n < 0.7 * crowd else first), [f"{code}-F1", *([f"{code}-D1"] if n < 5 else [])]
+        steps.append(Step("person.linked.v1", come, 0, {"person": f"S{n}"}))
+        steps += [Step("certification.earned.v1", come, 0, {"person": f"S{n}", "code": each}) for each in held]
+    gone = dice.choice((0, 0, 1, 4))
+    return steps + [Step("person.unlinked.v1", later, 0, {"person": f"S{n}"}) for n in range(gone)]
+
+
 def _member(seed: int, era: Era) -> list[Step]:
-    """Of another seed for all other steps: some people who hold the codes of some competencies, some amounts, a purchase, and payments about the anniversaries."""
+    """Of another seed for all other steps: some people who hold the codes of some competencies, for a time, some amounts, a purchase, and payments
+    about the anniversaries."""
     dice, name = Random(seed), "microsoft-competencies"
     day = era.days[0] + dice.choice((0, 1, 60)) * DAY
     persons, level, codes = "ABCD"[: dice.randrange(1, 5)], dice.choice(("Silver", "Gold", "Gold")), _codes(name)
-    steps = [Step("partner.enrolled.v1", day, 0, {"programme": name, "market": dice.choice((None, "developing"))})]
+    steps = [Step("partner.enrolled.v1", day, 0, {"programme": name, "market": dice.choice((None, "developing", "developing"))})]
     steps += [Step("person.linked.v1", day, 0, {"person": person}) for person in persons]
-    for code in [code for group in dice.sample(sorted(codes), 5) for code in codes[group]]:
-        held = [person for person in persons if dice.random() < 0.8]
-        steps += [Step("certification.earned.v1", day, 0, {"person": person, "code": code}) for person in held]
+    for group in dice.sample(sorted(codes), 5):
+        until = dice.choice((None, None, None, *[day_text(day + days * DAY) for days in (200, 364, 365, 500, 800)]))
+        for code in codes[group]:
+            held = [person for person in persons if dice.random() < 0.8]
+            steps += [Step("certification.earned.v1", day, 0, {"person": person, "code": code, "valid_until": until}) for person in held]
+    gone = [person for person in persons if dice.random() < 0.2]
+    steps += [Step(dice.choice(("person.left.v1", "person.unlinked.v1")), dice.choice(era.days[3:]), 0, {"person": person}) for person in gone]
+    steps += _scored(dice, era) if era.days[-1] > parse("2021-04-01") and dice.random() < 0.7 else []
     for metric, area, service in dice.choices(_asked(name), k=dice.randrange(8)):
         measured = {"metric": metric, "area": area, "service": service, "value": dice.choice(_BARS), "client": dice.choice((None, "C-1", "C-2"))}
         steps += [Step("metric.measured.v1", dice.choice(era.days), 0, measured)]
     steps.append(Step("membership.purchased.v1", day, 0, {"level": level}))
-    paid = dice.sample((364, 365, 366, 367, 370, 395, 396, 730, 731, 735, 750, 761), dice.randrange(4))
+    paid = dice.sample((364, 365, 366, 367, 370, 395, 396, 730, 731, 735, 750, 761, 1097, 1110), dice.randrange(5))
     return steps + [Step("membership.renewed.v1", day + days * DAY, 0, {"level": dice.choice((None, None, "Silver", "Gold"))}) for days in paid]
 
 
@@ -275,7 +308,7 @@ def _skilled(dice: Random, area: str, day: Instant) -> list[Step]:
     codes = _codes("microsoft-capability")[_SKILLS[area]]
     valid = dice.choice((None, None, None, day_text(day + 366 * DAY), day_text(day + 700 * DAY)))
     steps = []
-    for person in "ABCDEFGH"[: dice.choice((2, 3, 4, 5, 6))]:
+    for person in "ABCDEFGH"[: dice.choice((3, 4, 5, 6, 6))]:
         steps.append(Step("person.linked.v1", day, 0, {"person": person}))
         for group in sorted({code[:-1] for code in codes}):
             if dice.random() < 0.9:
@@ -293,7 +326,7 @@ def _designated(seed: int, era: Era) -> list[Step]:
         steps += _skilled(dice, area, day)
         for months in sorted({0, *dice.sample((1, 7, 10, 11, 12, 13, 22, 23), dice.randrange(4))}):
             steps += _measured(dice, area, plus(day, Span(months=months)))
-    steps += [Step("client.assigned.v1", day, 0, {"client": f"C-{n}", "segment": "smb"}) for n in range(1, dice.choice((1, 1, 6)))]
+    steps += [Step("client.assigned.v1", day, 0, {"client": f"C-{n}", "segment": "smb"}) for n in range(1, dice.choice((1, 5, 6)))]
     bought = day + dice.choice((30, 32, 45, 60, 100)) * DAY
     offer = dice.choice((None, None, areas[0], areas[-1]))
     steps.append(Step("membership.purchased.v1", bought, 0, {"level": "Designated", "offer": offer}))
