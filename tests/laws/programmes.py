@@ -154,6 +154,7 @@ _COMPETENCIES = (
     Era("2020-10-01", _TURNS, "2021-03-31", "2021-04-01", "2022-10-02", "2022-10-03", "2022-09-30"),
     Era("2016-07-24", _TURNS, "2018-07-23", "2018-07-24"),
     Era("2019-03-10", [*_TURNS, 1096, 1097, 1100, 1110, 1126, 1127, 1128], "2019-12-31", "2020-10-01", "2021-03-31", "2021-04-01", "2022-04-09"),
+    Era("2021-09-01", [0, 1, 31, 120, 200, 300, 364, 365, 366, 394, 395, 396, 397], "2022-09-30", "2022-10-01", "2022-10-02"),
 )
 _SCORED = (
     ("cloud-business-applications", "customer-engagement", "CE"), ("cloud-business-applications", "finance-and-operations", "FO"),
@@ -201,6 +202,7 @@ def _scored(dice: Random, era: Era) -> list[Step]:
     (area, service, code), days = dice.choice(_SCORED), [day for day in era.days if day >= parse("2020-09-30")]
     first, later = sorted(dice.sample(days, 2))
     before, crowd = first - dice.choice((365, 366, 330)) * DAY, dice.choice((5, 7, 7, 10, 10, 25))
+    early = parse(dice.choice(("2019-12-31", "2020-04-10", "2020-10-01"))) if crowd == 25 else before
     of = {"area": area, "service": service}
     figures = [
         (before, "active_users", "C-6", "150"), (first, "active_users", "C-6", dice.choice(("187", "188", "300"))),
@@ -211,7 +213,7 @@ def _scored(dice: Random, era: Era) -> list[Step]:
     steps = [Step("client.assigned.v1", before, 0, {"client": "C-5", "segment": dice.choice(("developing", "developing", None, "developed"))})]
     steps += [Step("metric.measured.v1", at, 0, {**of, "metric": what, "client": who, "value": much}) for at, what, who, much in figures]
     for n in range(crowd):
-        come, held = (before if n < 0.7 * crowd else first), [f"{code}-F1", *([f"{code}-D1"] if n < 5 else [])]
+        come, held = (early if n < 0.7 * crowd or crowd == 25 else first), [f"{code}-F1", *([f"{code}-D1"] if n < 5 else [])]
         steps.append(Step("person.linked.v1", come, 0, {"person": f"S{n}"}))
         steps += [Step("certification.earned.v1", come, 0, {"person": f"S{n}", "code": each}) for each in held]
     gone = dice.choice((0, 0, 1, 4))
