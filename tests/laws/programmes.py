@@ -201,8 +201,8 @@ def _scored(dice: Random, era: Era) -> list[Step]:
     """About what the score of a competency asks for: revenue, customers, consultants and more of them, developers, deployments, growth of users."""
     (area, service, code), days = dice.choice(_SCORED), [day for day in era.days if day >= parse("2020-09-30")]
     first, later = sorted(dice.sample(days, 2))
-    before, crowd = first - dice.choice((365, 366, 330)) * DAY, dice.choice((5, 7, 7, 10, 10, 25))
-    early = parse(dice.choice(("2019-12-31", "2020-04-10", "2020-10-01"))) if crowd == 25 else before
+    before, crowd = first - dice.choice((365, 366, 330)) * DAY, dice.choice((5, 7, 7, 10, 10, 27))
+    early = parse(dice.choice(("2019-12-31", "2020-04-10", "2020-10-01"))) if crowd == 27 else before
     of = {"area": area, "service": service}
     figures = [
         (before, "active_users", "C-6", "150"), (first, "active_users", "C-6", dice.choice(("187", "188", "300"))),
@@ -213,7 +213,7 @@ def _scored(dice: Random, era: Era) -> list[Step]:
     steps = [Step("client.assigned.v1", before, 0, {"client": "C-5", "segment": dice.choice(("developing", "developing", None, "developed"))})]
     steps += [Step("metric.measured.v1", at, 0, {**of, "metric": what, "client": who, "value": much}) for at, what, who, much in figures]
     for n in range(crowd):
-        come, held = (early if n < 0.7 * crowd or crowd == 25 else first), [f"{code}-F1", *([f"{code}-D1"] if n < 5 else [])]
+        come, held = (early if n < 0.7 * crowd or crowd == 27 else first), [f"{code}-F1", *([f"{code}-D1"] if n < 5 else [])]
         steps.append(Step("person.linked.v1", come, 0, {"person": f"S{n}"}))
         steps += [Step("certification.earned.v1", come, 0, {"person": f"S{n}", "code": each}) for each in held]
     gone = dice.choice((0, 0, 1, 4))
