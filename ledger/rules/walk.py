@@ -288,7 +288,12 @@ class Year(NamedTuple):
     """What was bought before belongs to a membership that has ended."""
 
     due: Instant
-    """The anniversary as it stood before an upgrade."""
+    """The anniversary as it stood before an upgrade, or before a test was decided that nothing met."""
+
+    @property
+    def free_from(self) -> Instant:
+        """From when on what is bought may begin a membership after this one: the anniversary that was tested last."""
+        return self.anniversary if self.tested else self.start
 
 
 class Years:
@@ -312,7 +317,7 @@ class Years:
                 since = year.closes
             if year.renewed:
                 return
-            self.free = year.anniversary if year.tested else year.start
+            self.free = year.free_from
 
     def _following(self, at: Instant, level: str) -> Iterator[Year]:
         """A year, and those that follow it by renewal or by an upgrade, which begins a year of its own."""

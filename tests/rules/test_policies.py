@@ -13,6 +13,7 @@ from ledger.instants import DAY, SECOND, Instant, Span, day_text, parse, plus, t
 from ledger.rules.life import Life
 from ledger.rules.lint import lint
 from ledger.rules.risk import loss, risk
+from ledger.rules.standing import basis, standing
 from tests.laws.histories import examples
 from tests.rules.written import book, life, sealed
 
@@ -394,6 +395,12 @@ class TestMembership:
     def test_a_renewal_does_not_decide_a_test_before_its_month_is_over(self, more: str, held: list[tuple[str, str | None]]) -> None:
         of = life(self.MONTHS, self.LEFT + f"2024-08-17 membership.renewed\n{more}")
         assert [(day, tier) for day, tier, _ in steps(of, "2025-09-02")] == [("2023-08-15", "Silver"), *held]
+
+    def test_between_the_renewal_and_the_decision_the_next_anniversary_is_the_one_that_was_paid_for(self) -> None:
+        awards = self.MONTHS.replace("tiers:\n  Silver: [people >= 1]\n  Gold: [people >= 2]\n", "levels: [Silver]\nawards: {dev: {tiers: {Silver: [people >= 1]}}}\n")
+        of = life(awards, self.LEFT + "2024-08-17 membership.renewed")
+        (award,) = standing(of, basis(of, "P-1", parse("2024-08-20"), 9)).awards
+        assert (award.credited, award.status, award.anniversary, award.at_risk) == ("Silver", "active", parse("2025-08-15"), True)
 
     def test_a_lower_level_is_renewed_before_the_test_is_decided(self) -> None:
         gold = TWO + "2023-08-15 membership.purchased level=Gold\n2024-01-01 person.unlinked person=A\n2024-08-17 membership.renewed level=Silver\n"
