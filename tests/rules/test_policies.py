@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.events.envelope import Sealed
 from ledger.instants import DAY, SECOND, Instant, Span, day_text, parse, plus, text
+from ledger.projections.competencies import membership
 from ledger.rules.life import Life
 from ledger.rules.lint import lint
 from ledger.rules.risk import loss, risk
@@ -401,6 +402,8 @@ class TestMembership:
         of = life(awards, self.LEFT + "2024-08-17 membership.renewed")
         (award,) = standing(of, basis(of, "P-1", parse("2024-08-20"), 9)).awards
         assert (award.credited, award.status, award.anniversary, award.at_risk) == ("Silver", "active", parse("2025-08-15"), True)
+        bought = life(self.MONTHS, self.LEFT + "2024-08-17 membership.renewed\n2024-08-20 membership.purchased level=Silver")
+        assert [each.effect for each in membership(bought, parse("2024-09-02")).purchases] == ["in effect", "no effect yet"]
 
     def test_a_lower_level_is_renewed_before_the_test_is_decided(self) -> None:
         gold = TWO + "2023-08-15 membership.purchased level=Gold\n2024-01-01 person.unlinked person=A\n2024-08-17 membership.renewed level=Silver\n"
