@@ -45,7 +45,7 @@ class Project:
         if not found:
             return 0
         with self._store.writing() as connection:
-            position = max(self._store.position(), seal_of(found[-1]).position)
+            position = max(self._store.position(), *[seal_of(each).position for each in found])
             apply(connection, found, self._history, Library(self._history.published(position)), self._store, progress)
             self._store.mark(connection, position)
         return len(found)

@@ -131,7 +131,7 @@ def _waits(book: Book, bought_at: Instant, level: str, years: list[Year], at: In
     if not years:
         return True
     last = years[-1]
-    if bought_at >= last.anniversary:
+    if bought_at >= last.free_from:
         return True
     ended = not last.renewed and last.closes <= at
     first = max([year.start for year, before in pairwise(reversed(years)) if not before.renewed], default=years[0].start)

@@ -6,21 +6,21 @@ Both rest on what could be foreseen at the instant asked, never on what is known
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
 
 from ledger.instants import BEGINNING, Instant
 from ledger.rules.ahead import follows
-from ledger.rules.answers import Cause, Loss, LotRef, Risk
+from ledger.rules.answers import Cause, Loss, LotRef, Notice, Risk
 from ledger.rules.book import Book, Measure, Membership, Requirement, Review, Tier
 from ledger.rules.expressions import OPERATIONS
 from ledger.rules.life import Life
 from ledger.rules.linear import form
 from ledger.rules.presence import within
 from ledger.rules.sweep import Performance, StateScope
-from ledger.rules.walk import granted, memberships, next_review, passed, reviews_between
+from ledger.rules.walk import Ladder, decided_at, granted, memberships, next_review, passed, reviews_between
 
 _NOTHING: Mapping[str, Fraction] = {}
 
@@ -54,7 +54,7 @@ def _unmet_since(ahead: Life, tier: str, as_of: Instant, until: Instant) -> Inst
             if _meets(ahead, tier, at):
                 return begin
             begin = at
-    return max(begin, ahead.first)
+    return min(until, ahead.first)
 
 
 def _meets(life: Life, tier: str, at: Instant) -> bool:
@@ -166,16 +166,19 @@ def _before_review(ahead: Life, held: str, at: Instant, review: Instant) -> tupl
 
 
 def _before_anniversary(ahead: Life, held: str, at: Instant) -> tuple[Cause | None, Instant, str] | None:
-    """By the anniversary that is tested next, even where its payment is due before."""
-    notices = ahead.walked(ahead.settled_at).notices
-    tested_at = min([notice.tested_at for notice in notices if notice.tested_at is not None and notice.tested_at > at], default=None)
-    if tested_at is None:
-        return None
+    """By the tests that are not decided yet and the one that comes next, even where its payment is due before."""
     ladder, rank = memberships(ahead.performances), ahead.book(at).rank
-    if rank(passed(ladder, tested_at)) >= rank(held):
-        return None
-    cause = _cause(ahead, held, at, tested_at, tested_at, granted(ladder, tested_at))
-    return cause, tested_at, "projected below at the anniversary"
+    for tested_at in _undecided(ladder, ahead.walked(ahead.settled_at).notices, at):
+        if rank(passed(ladder, tested_at)) < rank(held):
+            cause = _cause(ahead, held, at, tested_at, tested_at, granted(ladder, tested_at))
+            return cause, tested_at, "projected below at the anniversary"
+    return None
+
+
+def _undecided(ladder: Ladder, notices: Sequence[Notice], at: Instant) -> list[Instant]:
+    """The anniversaries that are over and not decided, and the one that is tested next."""
+    days = sorted({notice.tested_at for notice in notices if notice.tested_at is not None})
+    return [day for day in days if day <= at < decided_at(ladder, day)] + [day for day in days if day > at][:1]
 
 
 class Witness:

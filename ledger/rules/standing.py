@@ -67,7 +67,8 @@ def _award(life: Life, at: Instant, *, ahead: bool) -> AwardStanding:
     book, step, performance = life.book(at), life.credited(at), life.tier(at)
     credited = step.tier if step else None
     walked = life.walked(life.settled_at)
-    coming = min([year.anniversary for year in walked.years if year.start <= at < max(year.anniversary, year.closes)], default=None)
+    here = [year for year in walked.years if year.start <= at < max(year.anniversary, year.closes)]
+    coming = min([year.anniversary if year.tested or year.renewed else year.due for year in here], default=None)
     level = credited if credited is not None else performance
     option = nearest(life.scope(at), book, level).option if level is not None and _options(book, level) else ""
     since, anniversary = (step.at, coming) if step and credited else (None, None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, day_text, minus, plus, to_datetime, wall
@@ -276,7 +277,7 @@ class Year(NamedTuple):
     """Where it is tested; where an upgrade ends it before, that is here, and nothing is tested."""
 
     closes: Instant
-    """When the next follows it, or all is lost: the renewal, the upgrade, the test that found nothing, or the end of the window."""
+    """When the next follows it, or all is lost: the renewal, the upgrade, what tests that find nothing decide, or the end of the window."""
 
     renewed: bool
     tested: bool
@@ -287,7 +288,12 @@ class Year(NamedTuple):
     """What was bought before belongs to a membership that has ended."""
 
     due: Instant
-    """The anniversary as it stood before an upgrade."""
+    """The anniversary as it stood before an upgrade, or before a test was decided that nothing met."""
+
+    @property
+    def free_from(self) -> Instant:
+        """From when on what is bought may begin a membership after this one: the anniversary that was tested last."""
+        return self.anniversary if self.tested else self.start
 
 
 class Years:
@@ -311,7 +317,7 @@ class Years:
                 since = year.closes
             if year.renewed:
                 return
-            self.free = year.anniversary
+            self.free = year.free_from
 
     def _following(self, at: Instant, level: str) -> Iterator[Year]:
         """A year, and those that follow it by renewal or by an upgrade, which begins a year of its own."""
@@ -332,7 +338,7 @@ class Years:
                 if year.start < year.closes:
                     yield year
                 continue
-            if renewal is None or not passed:
+            if renewal is None or (not passed and decided <= closes):
                 yield Year(at, level, anniversary, closes if passed else min(decided, closes), False, True, paid_at, self.free, anniversary)
                 return
             yield Year(at, level, anniversary, closes, True, True, paid_at, self.free, anniversary)
@@ -340,6 +346,9 @@ class Years:
                 level, later = renewal.data.level, [fact for fact in later if fact.start > renewal.start]
             at, paid_at = anniversary, renewal.start
             anniversary = _anniversary(ladder, anniversary, renewal.start, renewed=True)
+            if not passed:  # it was renewed before that was certain, and ends when it is
+                yield Year(at, level, decided, decided, False, False, paid_at, self.free, anniversary)
+                return
 
     def _bought(self) -> list[Fact]:
         return [fact for fact in self._purchases if fact.start >= self.free]
@@ -448,6 +457,11 @@ def passed(ladder: Ladder, anniversary: Instant) -> str | None:
     )
 
 
+def decided_at(ladder: Ladder, anniversary: Instant) -> Instant:
+    """When it is certain what an anniversary found."""
+    return _test(ladder, anniversary)[2]
+
+
 def granted(ladder: Ladder, anniversary: Instant) -> dict[str, Fraction]:
     """What an award is given for an anniversary that was moved for others and not for it."""
     moved = _membership(ladder, anniversary)[0].moved_at(anniversary)
@@ -493,52 +507,63 @@ def _member(
             asked = since, min(left, until), free
             if asked not in found:
                 found[asked] = list(Years(ladders, facts, min(left, until), free).since(since))
-            for year in found[asked]:
-                _year(ladder, year, facts, credit, result, min(left, until))
+            moves = [move for year in found[asked] for move in _year(ladder, year, facts, result, min(left, until))]
+            for move in sorted(moves, key=attrgetter("at")):
+                _credit(ladder, credit, result, move)
         if since <= left < until:
             credit.tier = None
             result.step(left, None, LEFT, _in_force(ladder, left).book)
         since, free = max(since, back), left
 
 
-def _year(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Walk, until: Instant) -> None:
-    """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost."""
+class _Move(NamedTuple):
+    """What is credited from an instant on, if it is higher than what is held, or if it `falls` and is lower."""
+
+    at: Instant
+    tier: str | None
+    cause: str
+    falls: bool = True
+
+
+def _year(ladder: Ladder, year: Year, facts: Facts, result: Walk, until: Instant) -> Iterator[_Move]:
+    """Proficiency and purchase make active; the anniversary tests; renewal in its window keeps, else the level is lost.
+
+    A test that is decided after the renewal takes from the next year.
+    """
     result.years.append(year)
-    _active(ladder, year, facts, credit, result, until)
+    yield from _active(ladder, year, facts, until)
     _announce(result, ladder, year, until)
     if not year.tested or year.anniversary >= until:
         return
     _, _, decided = _test(ladder, year.anniversary)
     tested = _tested_at(ladder, year.anniversary) == year.anniversary
     if tested and decided < until and (year.renewed or decided <= year.closes):
-        best = _lower(ladder, year.level, passed(ladder, year.anniversary), year.anniversary)
-        _credit(ladder, credit, result, decided, best, FAILED, falls=True)
+        yield _Move(decided, _lower(ladder, year.level, passed(ladder, year.anniversary), year.anniversary), FAILED)
     if not year.renewed and year.closes < until:
-        _credit(ladder, credit, result, year.closes, None, LAPSED, falls=True)
+        yield _Move(year.closes, None, LAPSED)
 
 
-def _active(ladder: Ladder, year: Year, facts: Facts, credit: _Credit, result: Walk, until: Instant) -> None:
+def _active(ladder: Ladder, year: Year, facts: Facts, until: Instant) -> Iterator[_Move]:
     """Within the year a level can only be gained, once it is paid; a renewal may be at a lower one."""
     until = min(until, year.anniversary)
-    if credit.tier is not None and year.paid_at < until:
-        _credit(ladder, credit, result, year.paid_at, _lower(ladder, year.level, credit.tier, year.paid_at), LOWERED, falls=True)
+    if year.paid_at < until:
+        yield _Move(year.paid_at, year.level, LOWERED)
     bought = [fact.start for fact in own(ladder, facts.of("purchase")) if year.bought_from <= fact.start < until]
     begin = max([year.paid_at, *bought[:1]])
     for at in sorted({begin, *[at for at in bought if at > begin], *_turns(ladder, begin, until)}) if bought and begin < until else ():
-        _credit(ladder, credit, result, at, _lower(ladder, year.level, _attained(ladder, at), at), ACTIVE)
+        yield _Move(at, _lower(ladder, year.level, _attained(ladder, at), at), ACTIVE, falls=False)
 
 
 def _lower(ladder: Ladder, bought: str, met: str | None, at: Instant) -> str | None:
     return min(bought, met, key=_in_force(ladder, at).book.rank) if met is not None else None
 
 
-def _credit(
-    ladder: Ladder, credit: _Credit, result: Walk, at: Instant, tier: str | None, cause: str, *, falls: bool = False
-) -> None:  # fmt: skip
-    book = _in_force(ladder, at).book
-    if book.rank(tier) < book.rank(credit.tier) if falls else book.rank(tier) > book.rank(credit.tier):
-        credit.tier, credit.gained_at = tier if book.rank(tier) else None, at
-        result.step(at, credit.tier, cause, book)
+def _credit(ladder: Ladder, credit: _Credit, result: Walk, move: _Move) -> None:
+    book = _in_force(ladder, move.at).book
+    rank, held = book.rank(move.tier), book.rank(credit.tier)
+    if rank < held if move.falls else rank > held:
+        credit.tier, credit.gained_at = move.tier if rank else None, move.at
+        result.step(move.at, credit.tier, move.cause, book)
 
 
 _YEAR, _DAY, _SETTLED = Span(months=12), Span(days=1), Span(months=24)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from consumers.bus import InProcessBus
 from consumers.project import Project
-from consumers.relay import Relay
-from consumers.wire import message
+from consumers.relay import Relay, messages
 from ledger.events.envelope import Event, Sealed, event
 from ledger.history import History
 from ledger.instants import DAY, Instant
@@ -223,9 +222,9 @@ def test_2_delivering_again_changes_nothing(history: list[Sealed], dice: Random)
         relay = Relay(log, bus, 0)
         while relay.step(dice.randrange(1, 5)):
             project.step(dice.randrange(1, 5))
-        messages = [message(sealed) for sealed in log.tail(0, 10_000)]
+        every = messages(log, 0, 10_000)
         for _ in range(2):
-            bus.publish(dice.sample(messages, len(messages)))
+            bus.publish(dice.sample(every, len(every)))
         while project.step(dice.randrange(1, 7)):
             pass
         Project(InProcessBus(), History(log), fresh).rebuild()

@@ -58,10 +58,17 @@ def several(spec: Any) -> list[Any]:
     return [] if spec is None else spec if isinstance(spec, list) else [spec]
 
 
-PRESENCE = ("of", "where", "for", "to", "after", "while", "if", "hold", "until")
+PRESENCE = ("of", "where", "joined", "for", "to", "after", "while", "if", "hold", "until")
+AGGREGATE = ("sum", "count", "distinct", "median", *PRESENCE, "as_at", "times", "on", "unit", "source")
+SHAPES = {
+    "reached": ("reached", "for", "unit", "source"),
+    "sums": ("each", "sums", "is", "unit", "source"),
+    "each": ("each", "has", "is", *PRESENCE, "as_at", "unit", "source"),
+}
+"""What a measure may say, by the word that makes it something else than an aggregate."""
 TOP = (
     "book", "programme", "effective", "language", "zone", "label", "sources", "tables", "lists", "derive", "measures", "numbers", "show",
-    "tiers", "levels", "awards", "status", "overrides",
+    "tiers", "levels", "awards", "status", "overrides", "benefits",
 )  # fmt: skip
 
 
@@ -109,31 +116,40 @@ class Rules:
     def presences(self) -> Iterator[Spec]:
         """Every presence of every measure, those of gates included."""
         for spec in self.measures.values():
-            yield from _presences(spec)
+            yield from presences(spec)
 
 
-def _presences(spec: Spec) -> Iterator[Spec]:
+def presences(spec: Spec) -> Iterator[Spec]:
+    """What a measure or a gate counts, and what that is gated by; what has reached a number counts nothing of its own."""
     if "any" in spec:
         known(spec, "any")
-    else:
+    elif "of" in spec:
         yield spec
-    for gate in (*several(spec.get("while")), *several(spec.get("if")), *spec.get("any", ())):
-        yield from _presences(gate)
+    gates = [gate for gate in several(spec.get("if")) if isinstance(gate, dict)]
+    for part in (*spec.get("sums", {}).values(), *several(spec.get("while")), *gates, *spec.get("any", ())):
+        yield from presences(part)
+
+
+def books(name: str) -> list[Path]:
+    """The files of a programme's rulebooks; what their names are called stands beside them."""
+    return sorted(path for path in (BOOKS / name).glob("*.yaml") if path.name != "labels.yaml")
 
 
 @lru_cache(maxsize=64)
 def programme(name: str) -> tuple[Rules, ...]:
     """The rulebooks that ship for a programme, in the order in which they come into force."""
-    return tuple(sorted((read(path.read_text()) for path in (BOOKS / name).glob("*.yaml")), key=lambda rules: rules.effective))
+    return tuple(sorted((read(path.read_text()) for path in books(name)), key=lambda rules: rules.effective))
 
 
 def read(written: str) -> Rules:
     spec = known(yaml.load(written, _Texts), *TOP)
-    known(spec.get("overrides"), "tier", "requirement", "points")
-    measures = spec["measures"]
+    known(spec.get("overrides"), "tier", "requirement", "points", "for")
+    measures = _written_out(spec["measures"])
     for each in measures.values():
-        known(each, "sum", "count", "distinct", "median", "each", "has", "is", *PRESENCE, "times", "on", "unit", "source")
-        for gate in [gate for gate in _presences(each) if gate is not each]:
+        known(each, *next((shape for word, shape in SHAPES.items() if word in each), AGGREGATE))
+        for part in each.get("sums", {}).values():
+            known(part, "sum", *PRESENCE, "times")
+        for gate in [gate for gate in presences(each) if gate is not each and gate not in each.get("sums", {}).values()]:
             known(gate, *PRESENCE, "by")
     for each in spec.get("derive", {}).values():
         known(each, "first", "last", "value", "of", "by", "where", "when", "stated")
@@ -148,6 +164,24 @@ def read(written: str) -> Rules:
         spec.get("numbers", {}), ladders, levels, {name: _rows(table) for name, table in spec.get("tables", {}).items()},
         {name: table.get("on") for name, table in spec.get("tables", {}).items()},
     )  # fmt: skip
+
+
+def _written_out(measures: dict[str, Spec]) -> dict[str, Spec]:
+    """What is `like` another says all that the other says, and comes so much later."""
+    found: dict[str, Spec] = {}
+    for name, spec in measures.items():
+        if "like" in spec:
+            spec = _later(found[known(spec, "like", "after", "source")["like"]], spec["after"])
+        found[name] = spec
+    return found
+
+
+def _later(spec: Spec, after: str) -> Spec:
+    if "sums" in spec:
+        return {**spec, "sums": {name: _later(part, after) for name, part in spec["sums"].items()}}
+    if "reached" in spec or "as_at" in spec:
+        raise Unread(f"{after} later than {spec}")
+    return {**spec, "after": [*several(spec.get("after")), after]}
 
 
 def _ways(tiers: Spec) -> list[Way]:

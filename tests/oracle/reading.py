@@ -7,13 +7,22 @@ from typing import Any
 
 from ledger.instants import FOREVER, Instant, Span, parse, plus, to_datetime, wall
 from tests.oracle.facts import Record, Records
-from tests.oracle.language import Row, Rules, Spec, Unread, Way, can_be_found, predicate, several, span, value
+from tests.oracle.language import Row, Rules, Spec, Unread, Way, can_be_found, names, predicate, presences, several, span, value
 
 Life = tuple[Record, Instant, Instant]
 
 
+MORE: dict[str, Fraction] = {}
+"""What is given on top of numbers: mostly nothing."""
+
+
 def together(*spans: Span) -> Span:
-    return Span(*map(sum, zip(*spans, strict=True)))
+    return Span(*map(sum, zip(Span(), *spans, strict=True)))
+
+
+def lasting(spec: Spec) -> Span:
+    """How long it counts, by whole months or not."""
+    return span(spec["for"].replace("calendar ", ""))
 
 
 class Reading:
@@ -24,6 +33,7 @@ class Reading:
         self._lives: dict[int, list[Life]] = {}
         self._worths: dict[tuple[str, Record], Fraction] = {}
         self._values: dict[tuple[str, Instant], Any] = {}
+        self._times: dict[str, list[tuple[Instant, Instant]]] = {}
 
     # -- when a record counts ---------------------------------------------------------------------------------------
 
@@ -34,8 +44,14 @@ class Reading:
             for record, start, end in self.lives(spec)
             if start <= at < end
             and all(self.is_open(gate, record, at) for gate in several(spec.get("while")))
-            and all(self.is_open(gate, record, start) for gate in several(spec.get("if")))
+            and all(self._was_open(gate, record, start) for gate in several(spec.get("if")))
         ]
+
+    def _was_open(self, gate: Any, record: Record, start: Instant) -> bool:
+        """A gate, or a condition on measures and numbers, when the record entered."""
+        if isinstance(gate, str):
+            return self._holds(gate, start)
+        return self.is_open(gate, record, start)
 
     def is_open(self, gate: Spec, record: Record, at: Instant) -> bool:
         if "any" in gate:
@@ -46,7 +62,8 @@ class Reading:
     def lives(self, spec: Spec) -> list[Life]:
         """From when until when each record would count if all gates were open."""
         if id(spec) not in self._lives:
-            lives = [(record, *self._life(spec, record)) for record in self.those(spec)]
+            those = self._runs(spec) if "joined" in spec else self.those(spec)
+            lives = [(record, *self._life(spec, record)) for record in those]
             self._lives[id(spec)] = self._settled(spec, lives) if "until" in spec else lives
         return self._lives[id(spec)]
 
@@ -55,17 +72,54 @@ class Reading:
         where = spec.get("where")
         return [r for r in self.records.of(spec["of"]) if where is None or self._says(where, r, r.start)]
 
+    def _runs(self, spec: Spec) -> list[Record]:
+        """Records of one key without a gap between them, as one; nothing is there of what ended as it began."""
+        by, found = several(spec["joined"]), []
+        there = [record for record in self.those(spec) if record.start < record.end]
+        for record in there:
+            mine = [other for other in there if other.key(by) == record.key(by)]
+            before = [other for other in mine if other.place < record.place]
+            if any(record.start <= other.end for other in before):
+                continue
+            end = record.end
+            while longer := [other.end for other in mine if other.start <= end < other.end]:
+                end = max(longer)
+            found.append(Record(record.start, record.position, record.fields, record.sealed, record.planned, end))
+        return found
+
     def _life(self, spec: Spec, record: Record) -> tuple[Instant, Instant]:
-        """Delay and length are counted from the record's own day, together."""
-        zone, after = self.rules.zone, span(spec.get("after", "0 days"))
+        """Delay and length are counted from the record's own day, together; or by whole months, from the end of its own."""
+        after = together(*map(span, several(spec.get("after"))))
+        by_month = "calendar" in spec.get("for", "")
+        start, end = self._whole_months(spec, record, after) if by_month else self._own(spec, record, after)
+        if spec.get("hold") == "true" and self.now is not None:
+            if start > self.now and (by_month or "after" in spec):
+                return FOREVER, FOREVER
+            if by_month and end > self.now:
+                return start, record.end
+        return start, end
+
+    def _own(self, spec: Spec, record: Record, after: Span) -> tuple[Instant, Instant]:
+        zone = self.rules.zone
         start, end = plus(record.start, after, zone), plus(record.end, after, zone)
         if "to" in spec:
             end = min(end, next_month(start, int(spec["to"].removeprefix("day ")), zone))
         if "for" in spec:
-            runs_out = plus(record.start, together(after, span(spec["for"])), zone)
+            runs_out = plus(record.start, together(after, lasting(spec)), zone)
             held = spec.get("hold") == "true" and self.now is not None and runs_out > self.now
             end = end if held else min(end, runs_out)
         return start, end
+
+    def _whole_months(self, spec: Spec, record: Record, after: Span) -> tuple[Instant, Instant]:
+        """From the first of the month after that of the record, which it may state; before it is there it does not count."""
+        if record.end < FOREVER:
+            raise Unread(f"whole months of what ends: {spec}")
+        zone = self.rules.zone
+        own = to_datetime(record.start, zone)
+        year, month = map(int, record.fields["month"].split("-")) if record.fields.get("month") else (own.year, own.month)
+        first = next_month(wall(zone, year, month), 1, zone)
+        start, end = plus(first, after, zone), plus(first, together(after, lasting(spec)), zone)
+        return max(start, record.start), end
 
     def _settled(self, spec: Spec, lives: list[Life]) -> list[Life]:
         """What takes another back ends with it, in place of its own length; where there is nothing to take, it runs out by itself."""
@@ -153,17 +207,44 @@ class Reading:
             return lambda *asked: self._team(asked, at)
         return Row(self.rules.tables[name], at) if name in self.rules.tables else self.value(name, at)
 
+    def _holds(self, test: str, at: Instant) -> bool:
+        return bool(value(test, lambda name: self._ask(name, at)))
+
     def _measure(self, name: str, spec: Spec, at: Instant) -> Fraction:
-        here = self.present(spec, at)
+        if "reached" in spec:
+            return Fraction(any(begin <= at < end for begin, end in self._reached(name)))
+        day = self._day(spec, at)
+        here = [] if day is None else self.present(spec, day)
         if "count" in spec:
             return Fraction(len(here))
         if "distinct" in spec:
             return Fraction(len({record.key(several(spec["distinct"])) for record in here}))
+        if "as_at" in spec:
+            raise Unread(f"the aggregate of a day: {spec}")
         if "sum" in spec:
             return sum([*(self._worth(name, spec, record, at) for record in here), *self._outright(name, spec, at)], Fraction(0))
         if "median" in spec:
             return middle(sorted(self._worth(name, spec, record, at) for record in here))
         raise Unread(f"the aggregate of {spec}")
+
+    def _day(self, spec: Spec, at: Instant) -> Instant | None:
+        """The last of the days on which it is looked at, if it is not always."""
+        return max([day for day in self._days(spec) if day <= at], default=None) if "as_at" in spec else at
+
+    def _days(self, spec: Spec) -> list[Instant]:
+        days = [[parse(each)] if each[0].isdigit() else [r.start for r in self.records.of(each)] for each in spec.get("as_at", ())]
+        return [day for each in days for day in each]
+
+    def _reached(self, name: str) -> list[tuple[Instant, Instant]]:
+        """From each instant at which a number comes to the bar, for so long."""
+        if name not in self._times:
+            spec = self.rules.measures[name]
+            of = self.rules.measures[spec["reached"].split()[0].partition(".")[0]]
+            edges = sorted({edge for presence in presences(of) for _, *life in self.lives(presence) for edge in life if edge < FOREVER})
+            there = [at for at in edges if self._holds(spec["reached"], at)]
+            begun = [at for at in there if at == edges[0] or edges[edges.index(at) - 1] not in there]
+            self._times[name] = [(at, plus(at, span(spec["for"]), self.rules.zone)) for at in begun]
+        return self._times[name]
 
     def _worth(self, name: str, spec: Spec, record: Record, at: Instant) -> Fraction:
         clock = {"now": at, "at": record.start}[spec.get("on", "at")]
@@ -178,7 +259,7 @@ class Reading:
         """Points that are stated: until they say or for the measure's length, and those of overrides while they last."""
         found = []
         for record in self.records.of("adjusted"):
-            runs_out = plus(record.start, span(spec["for"]), self.rules.zone) if "for" in spec and record.planned == FOREVER else FOREVER
+            runs_out = plus(record.start, lasting(spec), self.rules.zone) if "for" in spec and record.planned == FOREVER else FOREVER
             if record.fields["measure"] == name and record.start <= at < min(record.end, runs_out):
                 found.append(record.get("points"))
         return found + [record.get("points") for record in self.overrides("", at) if record.fields["measure"] == name]
@@ -189,10 +270,12 @@ class Reading:
         """Of whom a condition holds, by the codes that each holds at the instant."""
         asked = f"{group} {role}", at
         if asked not in self._values:
-            test = self.rules.roles[group][role]
-            held = self._held(group, at)
-            lists = self.rules.spec.get("lists", {})
-            self._values[asked] = frozenset(who for who, codes in held.items() if predicate(test, codes, lists))
+            test, lists = self.rules.roles[group][role], self.rules.spec.get("lists", {})
+            if "sums" in self.rules.measures[group]:
+                those = [who for who, sums in self._summed(group, at).items() if value(test, sums.__getitem__)]
+            else:
+                those = [who for who, codes in self._held(group, at).items() if predicate(test, codes, lists)]
+            self._values[asked] = frozenset(those)
         found: frozenset[tuple[Any, ...]] = self._values[asked]
         return found
 
@@ -200,10 +283,24 @@ class Reading:
         if (group, at) not in self._values:
             spec = self.rules.measures[group]
             held: dict[tuple[Any, ...], set[str]] = {}
-            for record in self.present(spec, at):
+            day = self._day(spec, at)
+            for record in [] if day is None else self.present(spec, day):
                 held.setdefault(record.key(several(spec["each"])), set()).add(record.fields[spec.get("has", "code")])
             self._values[group, at] = {who: frozenset(codes) for who, codes in held.items()}
         found: dict[tuple[Any, ...], frozenset[str]] = self._values[group, at]
+        return found
+
+    def _summed(self, group: str, at: Instant) -> dict[tuple[Any, ...], dict[str, Fraction]]:
+        """Of each member that anything is there of, what is added up for it."""
+        if (group, at) not in self._values:
+            spec = self.rules.measures[group]
+            sums: dict[tuple[Any, ...], dict[str, Fraction]] = {}
+            for name, part in spec["sums"].items():
+                for record in self.present(part, at):
+                    mine = sums.setdefault(record.key(several(spec["each"])), dict.fromkeys(spec["sums"], Fraction(0)))
+                    mine[name] += self._worth(f"{group} {name}", part, record, at)
+            self._values[group, at] = sums
+        found: dict[tuple[Any, ...], dict[str, Fraction]] = self._values[group, at]
         return found
 
     def _team(self, asked: tuple[Any, ...], at: Instant) -> bool:
@@ -222,21 +319,31 @@ class Reading:
             and (not award or record.fields["award"] in (None, award))
         ]
 
-    def unmet(self, way: Way, award: str, at: Instant) -> list[str]:
+    def unmet(self, way: Way, award: str, at: Instant, more: dict[str, Fraction] = MORE) -> list[str]:
         """The requirements of a way to a tier that are not met, in their order."""
         lifted = self.overrides(award, at)
         if self.rules.spec.get("overrides", {}).get("tier") == "performance" and any(o.fields["tier"] == way.tier for o in lifted):
             return []
         met = {record.fields["requirement"] for record in lifted}
-        return [need.name for need in way.needs if need.name not in met and not value(need.test, lambda name: self._ask(name, at))]
+
+        def ask(name: str) -> Any:
+            return self._ask(name, at) + more[name] if name in more else self._ask(name, at)
+
+        return [need.name for need in way.needs if need.name not in met and not value(need.test, ask)]
 
     def performance(self, award: str, at: Instant) -> str | None:
         asked = f"tier of {award}", at
         if asked not in self._values:
-            met = [way.tier for way in self.rules.ladder(award) if not self.unmet(way, award, at)]
-            self._values[asked] = met[-1] if met else None
+            self._values[asked] = self.performance_with(MORE, award, at)
         found: str | None = self._values[asked]
         return found
+
+    def performance_with(self, more: dict[str, Fraction], award: str, at: Instant) -> str | None:
+        """With so much more of some numbers, of which no other number is made."""
+        if any(set(more) & names(formula) for formula in self.rules.numbers.values()):
+            raise Unread(f"more of {more}, which other numbers are made of")
+        met = [way.tier for way in self.rules.ladder(award) if not self.unmet(way, award, at, more)]
+        return met[-1] if met else None
 
     def failing(self, tier: str, award: str, at: Instant) -> list[list[str]]:
         """Of each way to a tier what is not met; nothing where the rulebook does not have the tier."""
@@ -251,7 +358,9 @@ class Reading:
             found |= {record.start, record.end}
         for spec in self.rules.measures.values():
             if "sum" in spec and "for" in spec:
-                found |= {plus(record.start, span(spec["for"]), self.rules.zone) for record in self.records.of("adjusted")}
+                found |= {plus(record.start, lasting(spec), self.rules.zone) for record in self.records.of("adjusted")}
+            found |= set(self._days(spec))
+        found |= {edge for name, spec in self.rules.measures.items() if "reached" in spec for life in self._reached(name) for edge in life}
         return found
 
 

@@ -5,8 +5,9 @@ What lies ahead is asked of another oracle, which knows only what could be fores
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
 
@@ -14,7 +15,7 @@ from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, FOREVER, Instant, Span, parse, plus, to_datetime, wall
 from tests.oracle.facts import Record, Records, unreversed
 from tests.oracle.language import Rules, Spec, Unread, known, span
-from tests.oracle.reading import Reading
+from tests.oracle.reading import MORE, Reading, next_month
 
 YEAR, DAY, LONG = Span(months=12), Span(days=1), Span(months=30)
 Tiers = dict[str, str | None]
@@ -30,7 +31,7 @@ class Oracle:
         self.absences = self.records.absences(books[0].spec["programme"])
         self.awards = list(dict.fromkeys(award for rules in books for award in rules.ladders)) or [""]
         self.first = min((each.event.effective_at for each in self.events), default=FOREVER)
-        self.tested: list[Instant] = []
+        self.tests: dict[str, list[Test]] = {award: [] for award in self.awards}
         self._walker = self._walk()
         self._walked: list[tuple[Instant, Tiers]] = []
         self._edges: list[Instant] = []
@@ -51,6 +52,13 @@ class Oracle:
 
     def performance(self, award: str, at: Instant) -> str | None:
         return self.reading(at).performance(award, at)
+
+    def best(self, award: str, begin: Instant, end: Instant, more: dict[str, Fraction] = MORE) -> str | None:
+        """The highest tier that is met at an instant of [begin, end], with so much more of some numbers."""
+        edges = self.edges()
+        those = {begin, end, *edges[bisect_left(edges, begin) : bisect_right(edges, end)]}
+        met = [self.reading(at).performance_with(more, award, at) if more else self.performance(award, at) for at in those]
+        return max(met, key=lambda tier: self.rank(tier, end))
 
     def meets(self, award: str, tier: str, at: Instant) -> bool:
         return self.rank(self.performance(award, at), at) >= self.rank(tier, at) > 0
@@ -169,8 +177,9 @@ class Oracle:
                 return any(not ahead.meets(award, held, then) for then in (at, *ahead.edges(), review) if at <= then <= review)
             case "membership":
                 ahead.steps(ahead.horizon())
-                coming = [anniversary for anniversary in ahead.tested if anniversary > at]
-                return bool(coming) and not ahead.meets(award, held, coming[0])
+                tests = sorted(ahead.tests[award], key=lambda test: test.day)
+                coming = [test for test in tests if test.day <= at < test.decided] + [test for test in tests if test.day > at][:1]
+                return any(ahead.rank(ahead.best(award, test.begin, test.end, test.more), at) < ahead.rank(held, at) for test in coming)
         return False
 
     def risk_since(self, award: str, as_of: Instant) -> Instant | None:
@@ -277,6 +286,17 @@ def is_review(rules: Rules, at: Instant) -> bool:
     return is_checkpoint(rules, at) and f"{to_datetime(at, rules.zone):%m-%d}" in rules.spec["status"]["review"]["reviews"]
 
 
+@dataclass(frozen=True)
+class Test:
+    """Of an anniversary: once in [begin, end] is enough, with so much more of some numbers, and when that is decided."""
+
+    day: Instant
+    begin: Instant
+    end: Instant
+    decided: Instant
+    more: dict[str, Fraction]
+
+
 class Membership(Policy):
     """A purchase begins a year once a level is met; the anniversary tests; a renewal in its window keeps; else all is lost.
 
@@ -291,23 +311,54 @@ class Membership(Policy):
         self.level: str | None = None
         self.anniversary: Instant | None = None
         self.in_window = False
+        self.undecided: tuple[Instant, str | None, Test] | None = None
 
     def _policy(self, at: Instant) -> Spec:
         spec = self.oracle.reading(at).rules.spec["status"].get("membership", {})
-        if "test_months" in spec or "test_window" in spec:
-            raise Unread(f"test_months or test_window in {spec}")
-        return known(spec, "renewal", "remind", "next", "source")
+        if sum(name in spec for name in ("test_months", "test_window", "moved")) > 1:
+            raise Unread(f"several of test_months, test_window and moved in {spec}")
+        return known(spec, "renewal", "remind", "next", "moved", "test_months", "test_window", "source")
 
     def wanted(self, at: Instant) -> list[Instant]:
-        if self.anniversary is None:
-            return []
-        return [day for day in (self.anniversary, *self._window(self.anniversary)) if day > at]
+        days = [] if self.anniversary is None else [self.anniversary, *self._window(self.anniversary)]
+        return [day for day in [*days, *([self.undecided[2].decided] if self.undecided else [])] if day > at]
 
     def _window(self, anniversary: Instant) -> tuple[Instant, Instant]:
         """From the day after the anniversary on, for the days of the renewal."""
         zone = self.oracle.reading(anniversary).rules.zone
         lasts = span(self._policy(anniversary).get("renewal", "30 days"))
         return plus(anniversary, DAY, zone), plus(plus(anniversary, lasts, zone), DAY, zone)
+
+    def _test(self, at: Instant, more: dict[str, Fraction] = MORE) -> Test:
+        """At that instant, or some time before it; by months, in its month and those before, which is known when the month is over."""
+        policy, zone = self._policy(at), self.oracle.reading(at).rules.zone
+        if "test_months" in policy:
+            day = to_datetime(at, zone)
+            this, last = wall(zone, day.year, day.month), next_month(at, 1, zone)
+            return Test(at, plus(this, Span(months=1 - int(policy["test_months"])), zone), last - 1, last, more)
+        before = span(policy.get("test_window", "0 days"))
+        return Test(at, plus(at, Span(*[-each for each in before]), zone), at, at, more)
+
+    def _qualified(self, award: str, at: Instant) -> str | None:
+        """What is met, or was met when once is enough."""
+        return self.oracle.best(award, self._test(at).begin, at)
+
+    def _moved(self, anniversary: Instant) -> Spec | None:
+        """The row of the policy by which an anniversary is moved, if it is."""
+        for row in self._policy(anniversary).get("moved", ()):
+            if parse(known(row, "from", "until", "by", "except")["from"]) <= anniversary < parse(row["until"]):
+                return dict(row)
+        return None
+
+    def _test_of(self, award: str, anniversary: Instant) -> Test | None:
+        """When an award is tested whose anniversary this is; never, if there are no memberships any more by then."""
+        while policy_of(self.oracle.reading(anniversary).rules) == "membership":
+            moved = self._moved(anniversary)
+            more = (moved or {}).get("except", {}).get(award)
+            if moved is None or more is not None:
+                return self._test(anniversary, {name: Fraction(number) for name, number in (more or {}).items()})
+            anniversary = plus(anniversary, span(moved["by"]), self.oracle.reading(anniversary).rules.zone)
+        return None
 
     def step(self, at: Instant) -> None:
         self.leaves(at)
@@ -317,44 +368,70 @@ class Membership(Policy):
             return
         if self.anniversary is not None:
             self._looked_at(at, self.anniversary)
+        if self.undecided is not None and self.undecided[2].decided == at:
+            anniversary, level, test = self.undecided
+            self._judged(anniversary, level, dict.fromkeys(self.credited, test))
+        if self.anniversary is not None:
+            self._paid(at, self.anniversary)
         self._begins(at)
         if self.anniversary is not None and not self.in_window:
             for award, held in self.credited.items():
                 if self._bought_for(award, at):
-                    self.credited[award] = self._higher(at, held, self._lower(at, self.level, self.oracle.performance(award, at)))
+                    self.credited[award] = self._higher(at, held, self._lower(at, self.level, self._qualified(award, at)))
 
     def _looked_at(self, at: Instant, anniversary: Instant) -> None:
-        """The anniversary and its window."""
+        """The anniversary, and the end of its window."""
+        if at == anniversary and not self.in_window:
+            self.in_window = True
+            tests = {award: self._test_of(award, anniversary) for award in self.credited}
+            for award, test in tests.items():
+                self.oracle.tests[award] += [test] if test is not None else []
+            now = {award: test for award, test in tests.items() if test is not None and test.end == anniversary}
+            if self._test(anniversary).decided > anniversary:
+                self.undecided = anniversary, self.level, self._test(anniversary)
+            else:
+                self._judged(anniversary, self.level, now)
+        elif self.in_window and at == self._window(anniversary)[1]:
+            self._ended(anniversary)
+
+    def _judged(self, anniversary: Instant, level: str | None, tests: dict[str, Test]) -> None:
+        """What is held of each award that is tested; where nothing is met and nothing is tested later, there is nothing to renew."""
+        found = {award: self.oracle.best(award, test.begin, test.end, test.more) for award, test in tests.items()}
+        for award, tier in found.items():
+            self.credited[award] = self._lower(tests[award].end, self.credited[award], self._lower(tests[award].end, level, tier))
+        self.undecided = None
+        if len(found) == len(self.credited) and not any(found.values()):
+            self._ended(anniversary)
+
+    def _paid(self, at: Instant, anniversary: Instant) -> None:
+        """The first renewal of the window, unless it is said that nothing is renewed any more."""
         opens, closes = self._window(anniversary)
         renewals = [record for record in self.oracle.records.of("renewed") if record.start == at]
-        if at == anniversary and not self.in_window:
-            self.oracle.tested.append(at)
-            self.in_window = True
-            for award, held in self.credited.items():
-                self.credited[award] = self._lower(at, held, self._lower(at, self.level, self.oracle.performance(award, at)))
-            if not any(self.oracle.performance(award, at) for award in self.credited):
-                self._ended(anniversary)
-        elif self.in_window and at == closes:
-            self._ended(anniversary)
-        elif self.in_window and opens <= at and renewals:
+        following = self._following(anniversary, at)
+        if self.in_window and opens <= at < closes and renewals and following is not None:
             level = renewals[0].fields["level"]
             if level is not None:
                 self.level, self.later_than = level, at
             for award, held in self.credited.items():
                 self.credited[award] = self._lower(at, held, self.level)
-            self.anniversary, self.in_window = self._following(anniversary, at), False
+            self.anniversary, self.in_window = following, False
 
-    def _following(self, anniversary: Instant, at: Instant) -> Instant:
-        """The day of the renewal picks the rule."""
+    def _following(self, anniversary: Instant, at: Instant) -> Instant | None:
+        """Where it was moved to; else the day of the renewal picks the rule."""
         rows = sorted((parse(day), row) for day, row in self._policy(at)["next"].items())
         _, row = [each for each in rows if each is rows[0] or each[0] <= at][-1]
+        if row == "no renewal":
+            return None
+        zone, moved = self.oracle.reading(at).rules.zone, self._moved(anniversary)
+        if moved is not None:
+            return plus(anniversary, span(moved["by"]), zone)
         base, _, lasts = row.partition(" + ")
-        return plus({"anniversary": anniversary, "renewal": at}[base], span(lasts), self.oracle.reading(at).rules.zone)
+        return plus({"anniversary": anniversary, "renewal": at}[base], span(lasts), zone)
 
     def _begins(self, at: Instant) -> None:
         """Another year, where a level above is both bought and met."""
         rank = self.oracle.reading(at).rules.rank
-        met = [self.oracle.performance(award, at) for award in self.credited if self._bought_for(award, at)]
+        met = [self._qualified(award, at) for award in self.credited if self._bought_for(award, at)]
         above = rank(self.level) if self.anniversary is not None else 0
         since = self.later_than if self.anniversary is not None else BEGINNING
         higher = [record for record in self._bought(at) if record.start > since and rank(record.fields["level"]) > above]
@@ -367,7 +444,7 @@ class Membership(Policy):
     def _ended(self, free: Instant) -> None:
         """What was bought before has no effect any more."""
         self.credited.update(dict.fromkeys(self.credited))
-        self.anniversary, self.level, self.in_window, self.free = None, None, False, free
+        self.anniversary, self.level, self.in_window, self.free, self.undecided = None, None, False, free, None
 
     def _bought(self, at: Instant) -> list[Record]:
         return [record for record in self.oracle.records.of("purchase") if self.free <= record.start <= at]

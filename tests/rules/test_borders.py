@@ -58,6 +58,14 @@ def test_what_was_never_met_fails_since_the_first_fact_and_not_before_it() -> No
     assert (text(lost.at)[:10], text(lost.cause.at)[:10], lost.cause.requirement) == ("2023-01-01", "2021-05-01", "certificates")
 
 
+def test_what_counts_nowhere_is_a_first_fact_too() -> None:
+    early = ("partner.changed.v1", "2021-02-01", {"country": "DE"})
+    life = Life(told(early, GRANTED), in_force([book(2021, more=TIERS)]))
+    lost = loss(life, parse("2021-06-01"))
+    assert lost is not None and lost.cause is not None
+    assert (text(lost.at)[:10], text(lost.cause.at)[:10], lost.cause.requirement) == ("2023-01-01", "2021-02-01", "people")
+
+
 def test_an_override_acts_as_the_rulebook_in_force_says() -> None:
     """On performance in 2021, where it is met and credited; on what is credited in 2022, where the performance is its own."""
     books = [book(2021, more=f"{TIERS}overrides: {{tier: performance}}"), book(2022, more=f"{TIERS}overrides: {{tier: credited}}")]

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from ledger.events.envelope import Sealed
 from ledger.instants import DAY, SECOND, Instant, Span, day_text, parse, plus, text
+from ledger.projections.competencies import membership
 from ledger.rules.life import Life
 from ledger.rules.lint import lint
 from ledger.rules.risk import loss, risk
+from ledger.rules.standing import basis, standing
 from tests.laws.histories import examples
 from tests.rules.written import book, life, sealed
 
@@ -379,6 +381,45 @@ class TestMembership:
         held = life(months, written + f"{met} person.linked person=A\n{text(brief)} person.unlinked person=A")
         assert tier(held, "2024-08-31T23:59:59.999999Z") == "Silver"
         assert tier(held, "2024-09-01") == ("Silver" if kept else None)
+
+    MONTHS = COMPETENCIES.replace("renewal: 30 days", "renewal: 30 days\n    test_months: 6")
+    LEFT = "2023-01-01 certification.earned person=A code=D1\n2023-08-15 person.linked person=A\n2023-08-15 membership.purchased level=Silver\n2023-08-20 person.unlinked person=A\n"
+
+    @pytest.mark.parametrize(
+        ("more", "held"),
+        [
+            ("", [("2024-09-01", None)]),
+            ("2024-08-25 person.linked person=A\n2024-08-26 person.unlinked person=A", [("2025-09-01", None)]),
+            ("2024-08-20 membership.purchased level=Silver\n2024-10-01 person.linked person=A", [("2024-09-01", None), ("2024-10-01", "Silver")]),
+        ],
+    )
+    def test_a_renewal_does_not_decide_a_test_before_its_month_is_over(self, more: str, held: list[tuple[str, str | None]]) -> None:
+        of = life(self.MONTHS, self.LEFT + f"2024-08-17 membership.renewed\n{more}")
+        assert [(day, tier) for day, tier, _ in steps(of, "2025-09-02")] == [("2023-08-15", "Silver"), *held]
+
+    def test_between_the_renewal_and_the_decision_the_next_anniversary_is_the_one_that_was_paid_for(self) -> None:
+        awards = self.MONTHS.replace("tiers:\n  Silver: [people >= 1]\n  Gold: [people >= 2]\n", "levels: [Silver]\nawards: {dev: {tiers: {Silver: [people >= 1]}}}\n")
+        of = life(awards, self.LEFT + "2024-08-17 membership.renewed")
+        (award,) = standing(of, basis(of, "P-1", parse("2024-08-20"), 9)).awards
+        assert (award.credited, award.status, award.anniversary, award.at_risk) == ("Silver", "active", parse("2025-08-15"), True)
+        bought = life(self.MONTHS, self.LEFT + "2024-08-17 membership.renewed\n2024-08-20 membership.purchased level=Silver")
+        assert [each.effect for each in membership(bought, parse("2024-09-02")).purchases] == ["in effect", "no effect yet"]
+
+    def test_a_lower_level_is_renewed_before_the_test_is_decided(self) -> None:
+        gold = TWO + "2023-08-15 membership.purchased level=Gold\n2024-01-01 person.unlinked person=A\n2024-08-17 membership.renewed level=Silver\n"
+        assert steps(life(self.MONTHS, gold), "2025-01-01")[1:] == [("2024-08-17", "Silver", "renewed at a lower level")]
+        left = life(self.MONTHS, gold + "2024-01-01 person.unlinked person=B")
+        assert [day for day, _, _ in steps(left, "2025-01-01")[1:]] == ["2024-08-17", "2024-09-01"]
+
+    def test_at_risk_until_the_test_is_decided_and_by_the_next_one_after_the_renewal(self) -> None:
+        of = life(self.MONTHS, self.LEFT)
+        found = {day: risk(of, parse(day)) for day in ("2024-08-14", "2024-08-16", "2024-08-31", "2024-09-01")}
+        assert {day: each and each.until_review and day_text(each.until_review) for day, each in found.items()} == {
+            "2024-08-14": "2024-08-15", "2024-08-16": "2024-08-15", "2024-08-31": "2024-08-15", "2024-09-01": None,
+        }  # fmt: skip
+        met = "2024-07-01 override.granted override=O-1 tier=Silver until=2024-08-20 reason=exam author=admin\n2024-08-17 membership.renewed"
+        after = risk(life(self.MONTHS, self.LEFT + met), parse("2024-08-18"))
+        assert after is not None and after.until_review is not None and day_text(after.until_review) == "2025-08-15"
 
 
 class TestMoved:
