@@ -1466,6 +1466,8 @@ def _check_topics(settings: Settings, admin: Any, session: Any) -> None:
 
     needed = _wanted(settings, session)
     faults = topic_faults(needed, admin.find([topic.name for topic in needed]), session)
+    if admin.auto_creates():
+        faults.append(stream_topics.AUTO_CREATED)
     for fault in faults:
         click.echo(f"{'' if fault.loses else 'note: '}{fault}")
     losing = sum(fault.loses for fault in faults)

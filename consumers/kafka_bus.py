@@ -185,6 +185,16 @@ class Admin:
             for topic in there
         }  # fmt: skip
 
+    def auto_creates(self) -> bool:
+        """Whether some broker makes a topic that somebody only asks for."""
+        try:
+            brokers = [broker["broker_id"] for broker in _patiently(self._client.describe_cluster)["brokers"]]
+            resources = [ConfigResource(ConfigResourceType.BROKER, str(broker)) for broker in brokers]
+            found = _patiently(lambda: self._client.describe_configs(resources, config_filter="all"))["broker"]
+        except KafkaError as error:
+            raise BusError(f"{self._connection}: {error}", hint="may this user describe the cluster?", code="bus_access") from error
+        return any(str(settings["auto.create.topics.enable"]["value"]) == "true" for settings in found.values())
+
     def ends(self, topic: str, partitions: int) -> dict[int, int]:
         """By partition the offset that the next message will have."""
         consumer: Any = connected(self._connection, KafkaConsumer, group_id=None)

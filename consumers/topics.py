@@ -52,6 +52,9 @@ class Fault:
         return f"{self.topic}: {self.found}, and not {self.wanted} [{self.code}]"
 
 
+AUTO_CREATED = Fault("the broker", "auto_create", "auto.create.topics.enable is true: a name typed wrong makes a topic", "false", loses=False)
+
+
 def wanted(prefix: str, partitions: int) -> tuple[Topic, ...]:
     """`partitions` are those of inbox and events; the two others have as many."""
     kept = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention.bytes": FOR_EVER, "max.message.bytes": str(MESSAGE_BYTES)}

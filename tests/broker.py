@@ -168,3 +168,49 @@ class Broker:
         """One of Kafka's own tools, by its class."""
         command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{self._libs}/*", main, *words]
         return subprocess.run(command, input=input, capture_output=True, check=False, timeout=60)
+
+
+class Container:
+    """The same broker by Docker, for those who have its daemon."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._name = f"points-ledger-test-{os.urandom(4).hex()}"
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @staticmethod
+    def is_possible() -> bool:
+        if shutil.which("docker") is None:
+            return False
+        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+    def start(self) -> Container:
+        """Raises NoBroker."""
+        settings = {
+            "KAFKA_NODE_ID": "1", "KAFKA_PROCESS_ROLES": "broker,controller", "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
+            "KAFKA_LISTENERS": f"PLAINTEXT://:{self.port},CONTROLLER://:9093", "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+            "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1", "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1", "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+            "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "500", "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        }  # fmt: skip
+        words = [word for name, value in settings.items() for word in ("-e", f"{name}={value}")]
+        command = ["docker", "run", "-d", "--rm", "--name", self._name, "-p", f"127.0.0.1:{self.port}:{self.port}", *words, f"apache/kafka:{KAFKA}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NoBroker(f"docker could not run it: {done.stderr.strip()[-300:]}")
+        until = time.monotonic() + UP_SECONDS
+        while time.monotonic() < until:
+            logs = subprocess.run(["docker", "logs", self._name], capture_output=True, text=True, check=False)
+            if "Kafka Server started" in logs.stdout:
+                return self
+            time.sleep(0.2)
+        self.kill()
+        raise NoBroker(f"the broker did not start in its container within {UP_SECONDS} s")
+
+    def kill(self) -> None:
+        subprocess.run(["docker", "kill", self._name], capture_output=True, check=False)

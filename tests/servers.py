@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 
-from tests.broker import Broker, NoBroker
+from tests.broker import Broker, Container, NoBroker
 
 MUST = "POINTS_LEDGER_TEST_SERVERS"
 """Set to `required` where a server that is not there is a failure, as it is where the project is checked."""
@@ -45,15 +45,16 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap server of a broker that all tests share: the one that KAFKA_BOOTSTRAP_SERVERS names, else one of its own."""
+    """The bootstrap server of a broker that all tests share: the one that KAFKA_BOOTSTRAP_SERVERS names, else by Docker, else by Maven."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
         yield given
         return
+    broker: Container | Broker
     try:
-        broker = Broker(tmp_path_factory.mktemp("kafka") / "broker").start()
+        broker = Container().start() if Container.is_possible() else Broker(tmp_path_factory.mktemp("kafka") / "broker").start()
     except NoBroker as why:
-        missing(f"no Kafka: {why}; name one in KAFKA_BOOTSTRAP_SERVERS, or install Java 17 and Maven")
+        missing(f"no Kafka: {why}; name one in KAFKA_BOOTSTRAP_SERVERS, start Docker, or install Java 17 and Maven")
         return
     yield broker.bootstrap
     broker.kill()

@@ -13,6 +13,8 @@ from cli import main
 from consumers.kafka_bus import Admin, BusError, Connection
 from consumers.topics import Fault, Found, Topic, faults, wanted
 from ledger.settings import Settings
+from tests.broker import Broker, NoBroker
+from tests.servers import missing
 
 EVENTS = wanted("x.", 3)[1]
 RIGHT = Found(EVENTS.name, "an-id", 3, 1, dict(EVENTS.settings))
@@ -109,3 +111,18 @@ def test_without_a_broker_the_command_says_how_to_name_one() -> None:
     with pytest.raises(BusError):
         Connection(("h:1",), mechanism="PLAIN", username="me")
     assert str(Fault("t", "c", "found", "wanted")) == "t: found, and not wanted [c]"
+
+
+def test_a_broker_that_makes_topics_by_itself_is_noted(tmp_path: Path) -> None:
+    try:
+        broker = Broker(tmp_path / "broker", settings="auto.create.topics.enable=true\n").start()
+    except NoBroker as why:
+        missing(f"no Kafka: {why}")
+        return
+    try:
+        environment = {"POINTS_LEDGER_KAFKA": broker.bootstrap, "POINTS_LEDGER_PATH": str(tmp_path / "ledger.db")}
+        made = CliRunner(env=environment).invoke(main, ["topics", "create"])
+        assert made.exit_code == 0, made.output
+        assert "note: the broker" in made.stdout and "auto_create" in made.stdout
+    finally:
+        broker.kill()
