@@ -20,8 +20,8 @@ from tests.oracle.standing import Oracle
 
 LIBRARY = Library()
 PROGRAMMES = tuple(HISTORIES)
-EXAMPLES = {"copernica": 40, "hubspot": 15, "microsoft-capability": 15, "microsoft-competencies": 25, "microsoft-licences": 40}
-AHEAD = {"copernica": 20, "hubspot": 10, "microsoft-capability": 8, "microsoft-competencies": 15, "microsoft-licences": 20}
+EXAMPLES = {"copernica": 40, "hubspot": 15, "microsoft-capability": 12, "microsoft-competencies": 15, "microsoft-licences": 40}
+AHEAD = {"copernica": 20, "hubspot": 10, "microsoft-capability": 6, "microsoft-competencies": 8, "microsoft-licences": 20}
 
 
 def test_there_are_histories_of_every_programme_that_ships() -> None:
@@ -133,7 +133,7 @@ def check_about(history: list[Sealed], days: list[Instant], name: str = "microso
 
 
 @pytest.mark.parametrize("moves", MOVES, ids="-".join)
-@pytest.mark.parametrize(("bought", "anniversary"), [("2018-11-30", "2019-11-30"), ("2020-02-29", "2021-02-28"), ("2018-02-28", "2019-02-28")])
+@pytest.mark.parametrize(("bought", "anniversary"), [("2018-11-30", "2019-11-30"), ("2020-02-29", "2021-02-28")])
 def test_links_moved_about_the_anniversary_and_in_the_same_second(bought: str, anniversary: str, moves: tuple[str, ...]) -> None:
     day = parse(anniversary)
     for at, lag in ((day - 1, 0), (day, 0), (day, -400 * DAY), (day + 1, 0)):
