@@ -52,7 +52,7 @@ class Fault:
         return f"{self.topic}: {self.found}, and not {self.wanted} [{self.code}]"
 
 
-AUTO_CREATED = Fault("the broker", "auto_create", "auto.create.topics.enable is true: a name typed wrong makes a topic", "false", loses=False)
+AUTO_CREATED = Fault("the broker", "auto_create", "auto.create.topics.enable is true, so a wrong name makes a topic", "false", loses=False)
 
 
 def wanted(prefix: str, partitions: int) -> tuple[Topic, ...]:

@@ -79,7 +79,7 @@ def test_a_rulebook_that_is_taken_back_is_known_between(log: Log) -> None:
 def test_rows_follow_a_rulebook_and_its_taking_back(log: Log, tmp_path: Path) -> None:
     a_partner(log)
     store, history, bus = Store(tmp_path / "read.db"), History(log), InProcessBus()
-    relay, project = Relay(history, bus, 0), Project(bus, history, store)
+    relay, project = Relay(log, bus, 0), Project(bus, history, store)
 
     def caught_up() -> dict[str, tuple[str | None, str | None]]:
         while relay.step():

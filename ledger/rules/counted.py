@@ -20,7 +20,7 @@ from ledger.rules.compiled import key_of
 from ledger.rules.expressions import Expression
 from ledger.rules.facts import FACTS, Fact, Key
 from ledger.rules.life import Life
-from ledger.rules.people import Held, teams
+from ledger.rules.people import Held, Summed, teams
 from ledger.rules.presence import FactScope, Present, Reading
 from ledger.rules.risk import about, sides
 from ledger.rules.sweep import StateScope
@@ -40,7 +40,8 @@ def counted(life: Life, at: Instant, name: str) -> RequirementCount:
     if name not in book.measures and name not in book.numbers:
         known = ", ".join([*book.measures, *book.numbers]) or "none"
         raise NotFound(f"{book.name} has no measure or number {name!r}", hint=f"it has {known}", code="unknown_number")
-    measures = tuple(_measure(life, scope, book.measures[each]) for each in book.rests_on([name]))
+    own = [name] if name in book.measures else []
+    measures = tuple(_measure(life, scope, book.measures[each]) for each in dict.fromkeys([*own, *book.rests_on([name])]))
     return RequirementCount(life.award, "", "", name, scope.number(name), None, None, False, measures)
 
 
@@ -85,7 +86,8 @@ def _measures_of(need: Requirement, book: Book) -> list[str]:
 
 def _measure(life: Life, scope: StateScope, measure: Measure) -> MeasureCount:
     reading, at = scope.performance.reading, scope.at
-    rows = [*_Counting(reading, measure, at).rows(), *_reversed(life, reading, measure)]
+    counting = _Summing(reading, measure, at) if measure.parts else _Counting(reading, measure, at)
+    rows = [*counting.rows(), *_reversed(life, reading, measure)]
     rows.sort(key=lambda row: (not row.counts, row.code == CONDITION, row.key, row.position))
     return MeasureCount(measure.name, scope.number(measure.name), measure.unit, tuple(rows))
 
@@ -109,12 +111,12 @@ class _Counting:
         return held
 
     def rows(self) -> Iterator[Considered]:
-        there: dict[int, Present] = {id(present.fact): present for present in self.here}
+        there = {present.fact.event.position for present in self.here}
         seen: dict[Key, Fact] = {}
         for present in self.here:
             yield self._row(present.fact, self._among(present, seen), present)
         for fact in self._others():
-            if id(fact) not in there:
+            if fact.event.position not in there:
                 yield self._row(fact, self._why_not(fact), None)
         yield from self._with_nothing()
 
@@ -173,6 +175,8 @@ class _Counting:
             return CONDITION, self._condition(presence.where, fact)
         if fact.start > at:
             return LATER, f"begins on {self._day(fact.start)}"
+        if presence.joined and (first := self._joined_to(fact)) is not None:
+            return TWICE, f"goes on what began with position {first.event.position}"
         if fact.end <= at and presence.after is None:
             return self._ended(fact)
         free = self._free.get(id(fact), [])
@@ -183,11 +187,19 @@ class _Counting:
     @cached_property
     def _free(self) -> dict[int, list[tuple[Instant, Instant]]]:
         """When each fact would count if nothing had to be there beside it."""
-        alone = replace(self.measure.presence, whiles=(), ifs=())
+        alone = replace(self.measure.presence, whiles=(), ifs=(), given=())
         free: dict[int, list[tuple[Instant, Instant]]] = {}
         for fact, start, end in self.reading.stays_alone(alone):
             free.setdefault(id(fact), []).append((start, end))
         return free
+
+    def _joined_to(self, fact: Fact) -> Fact | None:
+        """The fact of the same key that another one goes on without a gap, from the first on."""
+        key = key_of(self.measure.presence.joined)
+        for run, _, _ in self.reading.stays_alone(replace(self.measure.presence, span=None, whiles=(), ifs=(), given=())):
+            if key(run.data) == key(fact.data) and run.start < fact.start < run.end:
+                return run
+        return None
 
     def _in_time(self, fact: Fact, stays: list[tuple[Instant, Instant]], at: Instant) -> Why:
         coming = [start for start, end in stays if at < start < end]
@@ -222,6 +234,9 @@ class _Counting:
         for gate in presence.ifs:
             if not any(begin <= start < end for begin, end in self.reading.open_for(gate, fact)):
                 return f"there was no {_named(gate, fact)} when it began, on {self._day(start)}"
+        for condition in presence.given:
+            if not self.reading.holds_at(condition, start):
+                return f"{condition.text} did not hold when it began to count, on {self._day(start)}"
         for gate in presence.whiles:
             options = [(option, self.reading.open_for(option, fact)) for option in gate.any_of or (gate,)]
             if any(begin <= at < end for _, stays in options for begin, end in stays):
@@ -250,6 +265,49 @@ class _Counting:
         return day_text(at, self.zone)
 
 
+class _Summing(_Counting):
+    """A measure that counts members by sums: each fact by the member for whom it is added up, and by what that comes to."""
+
+    def _members(self) -> dict[Key, set[str]]:
+        return {}
+
+    def rows(self) -> Iterator[Considered]:
+        told: set[int] = set()
+        for present in self.here:
+            if present.fact.event.position not in told:
+                told.add(present.fact.event.position)
+                yield self._row(present.fact, self._of_member(present.key[:-1]), present)
+        for fact in {id(fact): fact for part in self.measure.parts for fact in self.reading.facts.of(part.presence.of)}.values():
+            if fact.event.position not in told:
+                yield self._row(fact, self._in_no_sum(fact), None)
+
+    def _of_member(self, member: Key) -> Why:
+        assert self.measure.holds is not None
+        own = [present for present in self.here if present.key[:-1] == member]
+        sums = {part.name: sum((p.value for p in own if p.key[-1] == str(i)), Fraction(0)) for i, part in enumerate(self.measure.parts)}
+        if self.measure.holds.evaluate(Summed(sums)):
+            return COUNTS, ""
+        there = ", ".join(f"{name} is {sums[name]}" for name in sorted(self.measure.holds.names))
+        return NOT_ENOUGH, f"needs {self.measure.holds.text}: {there}"
+
+    def _in_no_sum(self, fact: Fact) -> Why:
+        """Why it is in none of the sums: of the one that comes nearest to it."""
+        order = (CONDITION, NOT_NAMED, LATER, RUN_OUT, ENDED, REPLACED, BESIDE, TWICE)
+        parts = [replace(part, name=self.measure.name) for part in self.measure.parts if part.presence.of == fact.kind]
+        found = [_Part(self.reading, part, self.at).why_not(fact) for part in parts]
+        return max(found, key=lambda why: order.index(why[0]))
+
+
+class _Part(_Counting):
+    """One of the sums, by itself."""
+
+    def __init__(self, reading: Reading, measure: Measure, at: Instant) -> None:
+        self.reading, self.measure, self.at, self.zone = reading, measure, at, reading.book.zone
+
+    def why_not(self, fact: Fact) -> Why:
+        return self._at(fact, self.at)
+
+
 def _starts(reading: Reading, kind: str) -> list[Instant]:
     return [fact.start for fact in reading.facts.of(kind)]
 
@@ -269,7 +327,7 @@ def _reversed(life: Life, reading: Reading, measure: Measure) -> Iterator[Consid
 def _key(measure: Measure, fact: Fact) -> str:
     """Who or what is counted: the member, what is told apart, else the person or the client."""
     if measure.reached is None and (measure.holds is not None or measure.key):
-        names = measure.key[:-1] if measure.holds is not None else measure.key
+        names = measure.key[:-1] if measure.holds is not None and not measure.parts else measure.key
     else:
         names = ("person",) if "person" in FACTS[fact.kind].fields else ("client",)
     return " ".join(str(value) for name in names if (value := getattr(fact.data, name, None)) is not None)
