@@ -6,7 +6,10 @@ import json
 
 from consumers.production import Parts, ProjectStation
 from ledger.instants import DAY
+from ledger.intake import Accepted, Intake
+from ledger.log import Log
 from tests.stations.ground import NOW, Ground, linked, mixture, sold
+from tests.test_published import GENEROUS, published
 
 
 def test_what_is_sent_is_accepted_a_duplicate_or_refused_and_everything_agrees(ground: Ground) -> None:
@@ -45,9 +48,6 @@ def test_two_of_each_station_share_the_work(ground: Ground) -> None:
 
 def test_the_log_may_be_written_by_others_too(ground: Ground) -> None:
     """Who records by the command line is published and applied like everyone else; only the inbox has origins."""
-    from ledger.intake import Intake
-    from ledger.log import Log
-
     with Log(ground.url) as log:
         Intake(log).record([sold(1), linked(2, "P-1", "E-1", "2026-01-01T00:00:00Z"), linked(3, "P-2", "E-1", "2026-02-01T00:00:00Z")])
     ground.publish([(b"P-1", json.dumps(sold(n)).encode()) for n in range(5, 9)])
@@ -57,3 +57,18 @@ def test_the_log_may_be_written_by_others_too(ground: Ground) -> None:
     parts = Parts(ground.place)
     ground.keep(parts)
     assert parts.session.execute("SELECT COUNT(*) FROM origins") == [(4,)]
+
+
+def test_a_rulebook_that_is_published_is_announced_to_all_whom_it_changes(ground: Ground) -> None:
+    ground.publish([(f"P-{n}".encode(), json.dumps(sold(n, f"P-{n}")).encode()) for n in range(4)])
+    ground.settle()
+    before = ground.standings()
+    with Log(ground.url) as log:
+        (receipt,) = Intake(log).record([published(GENEROUS)])
+    assert isinstance(receipt, Accepted), receipt
+    stations = [ground.relay(), ground.project()]
+    ground.until(lambda: (n := ground.numbers())["position applied"] == receipt.position and not n["outbox"], stations)
+    after = ground.standings()
+    assert after.keys() == before.keys() and len(after) == 4
+    for key, record in after.items():
+        assert record["rulebook_hash"] != before[key]["rulebook_hash"] and "rulebook_hash" in record["changed"]
