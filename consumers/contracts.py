@@ -170,7 +170,7 @@ def _messages() -> dict[str, Any]:
         made[f"{kind}.recorded"] = _message(kind, told(model), "application/cloudevents+json", whole, _KEY, "recordedHeaders")
     key = {"type": "string", "description": "The key of the message that was refused, in its first 50,000 bytes."}
     made["refusal"] = _message("refusal", _told_of("refusal"), "application/json", {"$ref": "./schemas/refusal.json"}, key)
-    key = {"type": "string", "description": "PROGRAMME/PARTNER. Either may hold a slash: take them from the value."}
+    key = {"type": "string", "description": "PROGRAMME/PARTNER; a slash or percent sign in the programme is %2F or %25."}
     made["standing"] = _message("standing", _told_of("standing"), "application/json", {"$ref": "./schemas/standing.json"}, key)
     none = "No value: the partner was no longer in the programme."
     made["standing.none"] = _message("standing.none", none, "application/json", {"type": "null"}, key)
