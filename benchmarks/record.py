@@ -2,13 +2,15 @@
 
 door          CloudEvents as bytes in, validated, sealed, deduplicated for ever, 1,000 a transaction (`Intake.record_all`)
 record        the same by `Intake.record`, which is given the next batch when it has answered the one before
-executemany   the very rows that the door made, with plain sqlite3 into the same schema, the same transaction size and sync
+executemany   the very rows that the door made, with plain sqlite3 into the same schema, the same transaction size and sync;
+              on PostgreSQL with plain psycopg, each table's rows as arrays in one statement (`unnest`), which is faster there
 save          `eventsourcing.Application.save` of 1,000 events at a time; the events are made before the clock starts
 
-All write with WAL and synchronous=FULL. Two more lines tell where the door's time goes: decoding alone, and a second
-delivery of everything (all duplicates).
+All write with WAL and synchronous=FULL, or with --postgres to a server of its own, every commit forced to the disk. Two more lines
+tell where the door's time goes: decoding alone, and a second delivery of everything (all duplicates).
 
-    python benchmarks/record.py --events 50000 --rounds 7
+    PYTHONPATH=. python benchmarks/record.py --events 50000 --rounds 7
+    PYTHONPATH=. python benchmarks/record.py --events 50000 --rounds 7 --postgres
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psycopg
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
+from psycopg.conninfo import conninfo_to_dict
 
+from benchmarks import servers
 from ledger.events.envelope import decode
 from ledger.intake import Accepted, Duplicate, Intake
 from ledger.log import Log
@@ -75,7 +82,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def door(path: Path, raw: Sequence[bytes], expected: type) -> float:
+def door(path: Path | str, raw: Sequence[bytes], expected: type) -> float:
     with Log(path) as log:
         intake = Intake(log)
 
@@ -86,7 +93,7 @@ def door(path: Path, raw: Sequence[bytes], expected: type) -> float:
         return timed(work)
 
 
-def one_by_one(path: Path, raw: Sequence[bytes]) -> float:
+def one_by_one(path: Path | str, raw: Sequence[bytes]) -> float:
     """The same door, each batch answered before the next one is read."""
     with Log(path) as log:
         intake = Intake(log)
@@ -118,6 +125,32 @@ def executemany(path: Path, made_by_door: Path) -> float:
     return seconds
 
 
+def unnest(url: str, made_by_door: str) -> float:
+    """The same on PostgreSQL."""
+    with closing(psycopg.connect(made_by_door)) as made:
+        events = made.execute(f"SELECT {', '.join(COLUMNS)} FROM stored_events ORDER BY notification_id").fetchall()
+        receipts = made.execute("SELECT source, id, position, row_count FROM receipts ORDER BY position").fetchall()
+    Log(url).close()
+    into_events = f"INSERT INTO stored_events ({', '.join(COLUMNS)}) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bytea[])"
+    into_receipts = "INSERT INTO receipts SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+    pairs = [
+        ([list(column) for column in zip(*some_events, strict=True)], [list(column) for column in zip(*some_receipts, strict=True)])
+        for some_events, some_receipts in zip(batches(events), batches(receipts), strict=True)
+    ]
+    with closing(psycopg.connect(url)) as bare:
+
+        def work() -> None:
+            for some_events, some_receipts in pairs:
+                with bare.transaction():
+                    bare.execute(into_receipts, some_receipts, prepare=True, binary=True)
+                    bare.execute(into_events, some_events, prepare=True, binary=True)
+
+        return timed(work)
+
+
+COLUMNS = ("notification_id", "originator_id", "originator_version", "topic", "state")
+
+
 class Partner(Aggregate):
     """What the library's own way needs to keep the same data."""
 
@@ -126,9 +159,19 @@ class Partner(Aggregate):
         pass
 
 
-def save(path: Path, raw: Sequence[bytes]) -> float:
+def sqlite_env(path: Path) -> dict[str, str]:
+    return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
+
+
+def postgres_env(url: str) -> dict[str, str]:
+    found = conninfo_to_dict(url)
+    names = ("dbname", "host", "port", "user", "password")
+    return {"PERSISTENCE_MODULE": "eventsourcing.postgres", **{f"POSTGRES_{name.upper()}": str(found.get(name) or "") for name in names}}
+
+
+def save(env: Mapping[str, str], raw: Sequence[bytes]) -> float:
     """The partners' events of each batch, made beforehand; only `save` is timed."""
-    app: Application[Any] = Application(env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)})
+    app: Application[Any] = Application(env=env)
     partners: dict[str, Partner] = {}
     seconds = 0.0
     for batch in batches(raw):
@@ -154,21 +197,40 @@ def measure(raw: Sequence[bytes]) -> dict[str, float]:
             "door": door(where / "door.db", raw, Accepted),
             "executemany": executemany(where / "bare.db", where / "door.db"),
             "record": one_by_one(where / "record.db", raw),
-            "save": save(where / "save.db", raw),
+            "save": save(sqlite_env(where / "save.db"), raw),
             "decoding": decoding(raw),
             "duplicates": door(where / "door.db", raw, Duplicate),
         }
 
 
+def measure_on(server: str, raw: Sequence[bytes]) -> dict[str, float]:
+    """The same on fresh databases of a PostgreSQL."""
+    with ExitStack() as stack:
+        by_door, bare, by_record, saved = (stack.enter_context(servers.database(server)) for _ in range(4))
+        for url in (by_door, by_record):
+            Log(url).close()
+        return {
+            "door": door(by_door, raw, Accepted),
+            "unnest": unnest(bare, by_door),
+            "record": one_by_one(by_record, raw),
+            "save": save(postgres_env(saved), raw),
+            "decoding": decoding(raw),
+            "duplicates": door(by_door, raw, Duplicate),
+        }
+
+
 def report(rounds: Sequence[dict[str, float]], count: int) -> dict[str, Any]:
     rates = {name: round(count / median(r[name] for r in rounds)) for name in rounds[0]}
+    bare = "unnest" if "unnest" in rates else "executemany"
     return {
         "events": count,
         "rounds": len(rounds),
         "events_per_second": rates,
-        "door_to_executemany": round(median(r["executemany"] / r["door"] for r in rounds), 3),
-        "door_to_save": round(median(r["save"] / r["door"] for r in rounds), 3),
-    }
+        **{
+            f"{ours}_to_{theirs}": round(median(r[theirs] / r[ours] for r in rounds), 3)
+            for ours in ("door", "record") for theirs in (bare, "save")
+        },
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -178,15 +240,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="JSON alone, without the table")
+    parser.add_argument("--postgres", nargs="?", const="", metavar="URL", help="on PostgreSQL: one of its own, or that of a URL")
     options = parser.parse_args()
     raw = sales(options.events, options.partners, options.seed)
-    measure(raw[: 5 * BATCH])  # imports and caches are warm before the first round
-    found = report([measure(raw) for _ in range(options.rounds)], len(raw)) | {"seed": options.seed}
+    with ExitStack() as stack:
+        if options.postgres is None:
+            once, targets = measure, {"door_to_executemany": 0.6, "door_to_save": 1.5}
+        else:
+            server = stack.enter_context(servers.postgres(options.postgres))
+            once, targets = partial(measure_on, server), {"record_to_unnest": 0.333, "record_to_save": 2}
+        once(raw[: 5 * BATCH])  # imports and caches are warm before the first round
+        found = report([once(raw) for _ in range(options.rounds)], len(raw))
+    found |= {"seed": options.seed, "machine": servers.machine()}
     if not options.json:
         for name, rate in found["events_per_second"].items():
             print(f"{name:>12} {rate:>9,} events/s", file=sys.stderr)
-        print(f"door / executemany {found['door_to_executemany']}   (target 0.6)", file=sys.stderr)
-        print(f"door / save        {found['door_to_save']}   (target 1.5)", file=sys.stderr)
+        for name in [name for name in found if "_to_" in name]:
+            target = f"   (target {targets[name]})" if name in targets else ""
+            print(f"{name.replace('_to_', ' / '):>20} {found[name]}{target}", file=sys.stderr)
     print(json.dumps(found))
 
 
