@@ -131,8 +131,11 @@ def unnest(url: str, made_by_door: str) -> float:
         events = made.execute(f"SELECT {', '.join(COLUMNS)} FROM stored_events ORDER BY notification_id").fetchall()
         receipts = made.execute("SELECT source, id, position, row_count FROM receipts ORDER BY position").fetchall()
     Log(url).close()
-    into_events = f"INSERT INTO stored_events ({', '.join(COLUMNS)}) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bytea[])"
-    into_receipts = "INSERT INTO receipts SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+    into_events = (
+        f"INSERT INTO stored_events ({', '.join(COLUMNS)}) "
+        "SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[])"
+    )
+    into_receipts = "INSERT INTO receipts SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::bigint[])"
     pairs = [
         ([list(column) for column in zip(*some_events, strict=True)], [list(column) for column in zip(*some_receipts, strict=True)])
         for some_events, some_receipts in zip(batches(events), batches(receipts), strict=True)
@@ -142,8 +145,8 @@ def unnest(url: str, made_by_door: str) -> float:
         def work() -> None:
             for some_events, some_receipts in pairs:
                 with bare.transaction():
-                    bare.execute(into_receipts, some_receipts, prepare=True, binary=True)
-                    bare.execute(into_events, some_events, prepare=True, binary=True)
+                    bare.execute(into_receipts, some_receipts, prepare=True)
+                    bare.execute(into_events, some_events, prepare=True)
 
         return timed(work)
 

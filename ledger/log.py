@@ -119,8 +119,7 @@ class Writing:
 
     def version(self, stream: str) -> int:
         """The last version of a stream; 0 while it has none."""
-        if stream not in self._heads:
-            self._heads[stream] = self._head_of(stream)
+        self._know({stream})
         return self._heads[stream][0]
 
     def append(self, entries: Sequence[Entry], *, recorded_at: Instant) -> range:
@@ -132,6 +131,7 @@ class Writing:
         if not entries:
             return range(0)
         positions = range(self.head + 1, self.head + 1 + len(entries))
+        self._know({entry[0] for entry in entries})
         events, receipts = self._sealed(entries, recorded_at)
         try:  # the receipts before all else, because an id that is taken shows itself here
             self._database.put_receipts(self._cursor, receipts)
@@ -184,11 +184,11 @@ class Writing:
 
     def _sealed(self, entries: Sequence[Entry], recorded_at: Instant) -> tuple[list[Any], list[Any]]:
         """The values of the two tables, row after row. This loop is the bulk path: it calls and makes nothing that it does not need."""
-        when, pack, heads, head_of, join = _WHEN.pack(recorded_at), _WHEN.pack, self._heads, self._head_of, b"".join
+        when, pack, heads, join = _WHEN.pack(recorded_at), _WHEN.pack, self._heads, b"".join
         events: list[Any] = []
         receipts: list[Any] = []
         for position, (stream, kind, body, source, id, row_count) in enumerate(entries, self.head + 1):
-            version, previous = heads.get(stream) or head_of(stream)
+            version, previous = heads[stream]
             version += 1
             sealed = sha256(join((previous, stream.encode(), b"\0", pack(version), when, body))).digest()
             heads[stream] = version, sealed
@@ -197,13 +197,11 @@ class Writing:
                 receipts += source, id, position, row_count
         return events, receipts
 
-    def _head_of(self, stream: str) -> tuple[int, bytes]:
-        row = self._cursor.execute(
-            "SELECT originator_version, substr(state, 1, 32) FROM stored_events "
-            "WHERE originator_id = ? ORDER BY originator_version DESC LIMIT 1",
-            (stream,),
-        ).fetchone()
-        return (0, GENESIS) if row is None else row
+    def _know(self, streams: set[str]) -> None:
+        """The last version and hash of each, asked for at once."""
+        if unknown := streams - self._heads.keys():
+            self._heads.update(dict.fromkeys(unknown, (0, GENESIS)))
+            self._heads.update(self._database.heads(self._cursor, unknown))
 
 
 class Log:

@@ -6,7 +6,7 @@ SQL is written once, with `?` for a value; a backend says what its column of pos
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -95,6 +95,10 @@ class Database(ABC):
     @abstractmethod
     def stream(self, cursor: Any, statement: str) -> Iterator[Any]:
         """The rows of a long answer in the cursor's transaction, while the cursor is used for others."""
+
+    @abstractmethod
+    def heads(self, cursor: Any, streams: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+        """Version and hash of the last event of each stream that has one."""
 
     @abstractmethod
     def put_receipts(self, cursor: Any, receipts: list[Any]) -> None:

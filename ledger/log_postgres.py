@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
@@ -173,12 +173,21 @@ class PostgresDatabase(Database):
             other.execute(statement)
             yield from other
 
+    def heads(self, cursor: Any, streams: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+        found = cursor.plain.execute(
+            "SELECT stream, version, hash FROM unnest(%b::text[]) AS stream, LATERAL ("
+            "SELECT originator_version AS version, substr(state, 1, 32) AS hash FROM stored_events "
+            "WHERE originator_id = stream ORDER BY originator_version DESC LIMIT 1) AS last",
+            (list(streams),),
+        )  # fmt: skip
+        return {stream: (version, sealed) for stream, version, sealed in found}
+
     def put_receipts(self, cursor: Any, receipts: list[Any]) -> None:
         columns = [receipts[i::4] for i in range(4)]
         cursor.plain.execute("SAVEPOINT receipts")
         cursor.plain.execute(
-            "INSERT INTO receipts SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
-            columns, prepare=True, binary=True,
+            "INSERT INTO receipts SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::bigint[]) ON CONFLICT DO NOTHING",
+            columns, prepare=True,
         )  # fmt: skip
         if cursor.plain.rowcount != len(columns[0]):
             cursor.plain.execute("ROLLBACK TO SAVEPOINT receipts")
@@ -189,8 +198,8 @@ class PostgresDatabase(Database):
         columns = [events[i::5] for i in range(5)]
         cursor.plain.execute(
             "INSERT INTO stored_events (notification_id, originator_id, originator_version, topic, state) "
-            "SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bytea[])",
-            columns, prepare=True, binary=True,
+            "SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[])",
+            columns, prepare=True,
         )  # fmt: skip
 
     def told(self, error: Exception) -> LogError:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,14 @@ class SqliteDatabase(Database):
         other = cursor.connection.cursor()
         other.row_factory = None
         return iter(other.execute(statement))
+
+    def heads(self, cursor: Any, streams: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+        last = (
+            "SELECT originator_version, substr(state, 1, 32) FROM stored_events "
+            "WHERE originator_id = ? ORDER BY originator_version DESC LIMIT 1"
+        )  # fmt: skip
+        found = {stream: cursor.execute(last, (stream,)).fetchone() for stream in streams}
+        return {stream: row for stream, row in found.items() if row is not None}
 
     def put_receipts(self, cursor: Any, receipts: list[Any]) -> None:
         """What was written before an id that is taken is taken out again by name: a savepoint would cost a copy of each page touched."""
