@@ -6,13 +6,15 @@ transaction. They decide nothing: whoever wants to know why asks the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from consumers.project import Shelf
 from consumers.topics import STANDINGS
 from ledger.errors import LedgerError
+from ledger.events.envelope import Sealed
 from ledger.instants import DAY, Instant, text
 from ledger.projections.questions import History
 from ledger.projections.store import Store, Transaction, programmes_of
@@ -21,7 +23,7 @@ from ledger.rules.library import Library
 from ledger.rules.life import Life
 from ledger.rules.reasons import exact
 
-AT_ONCE = 50
+AT_ONCE = 20
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -29,6 +31,7 @@ class Announce:
     def __init__(self, history: History, store: Store, clock: Callable[[], Instant]) -> None:
         self._history = history
         self._store = store
+        self._shelf = Shelf(history)
         self._clock = clock
         self.effect: Callable[[str], None] = lambda name: None
         """Called before each effect, by name: tests stop the process there."""
@@ -41,30 +44,49 @@ class Announce:
             if partners:
                 self.effect("announce")
                 self._store.lock(connection, partners)
-                library = Library(self._history.published())
-                for partner, (_, position) in self._store.applied(connection, partners).items():
-                    self._announce(connection, partner, position, library, now)
+                self._announce(connection, partners, now)
         return len(partners)
 
-    def _announce(self, connection: Transaction, partner: str, position: int, library: Library, now: Instant) -> None:
-        events = self._history.events(partner, position)
-        said, again = self._store.announced(connection, partner), (now // DAY + 1) * DAY
-        for programme in programmes_of(events, library):
-            life = Life(events, library.force(programme))
-            again = min(again, *life.foresee(now).edges(now + 1, again), again)
-            standing = standing_of(life, partner, programme, now)
-            life.forget()
-            before = said.pop(programme, None)
-            content = _ENCODE(standing).decode()
-            if content != before:
-                changed = _changed(standing, msgspec.json.decode(before) if before else {})
-                record = {**standing, "position": position, "as_of": text(now), "changed": changed}
-                self._store.announce(connection, partner, programme, content)
-                _put(connection, key_of(programme, partner), _ENCODE(record))
-        for programme in said:  # the partner is not in it any more
-            self._store.announce(connection, partner, programme, None)
-            _put(connection, key_of(programme, partner), None)
-        self._store.look_again(connection, [partner], again)
+    def _announce(self, connection: Transaction, partners: Sequence[str], now: Instant) -> None:
+        applied, library = self._store.applied(connection, partners), self._shelf.library()
+        known = self._history.histories(list(applied), max([position for _, position in applied.values()], default=0))
+        before = self._store.announced(connection, list(applied))
+        again: dict[str, Instant] = {}
+        said: list[Said] = []
+        for partner, (_, position) in applied.items():
+            events = [sealed for sealed in known[partner] if sealed.position <= position]
+            again[partner], news = news_of(partner, events, library, before[partner], now)
+            said += news
+        self._store.announce(connection, [(each.partner, each.programme, each.content) for each in said])
+        _put(connection, [(key_of(each.programme, each.partner), each.record) for each in said])
+        self._store.look_again(connection, again)
+
+
+class Said(NamedTuple):
+    """What is new of a partner in a programme: what to remember, and what to tell; None where it is not in it any more."""
+
+    partner: str
+    programme: str
+    content: str | None
+    record: bytes | None
+
+
+def news_of(partner: str, events: Sequence[Sealed], library: Library, said: Mapping[str, str], now: Instant) -> tuple[Instant, list[Said]]:
+    """When to look again, and what is not as it was said before."""
+    again, news, position = (now // DAY + 1) * DAY, list[Said](), events[-1].position
+    programmes = programmes_of(events, library)
+    for programme in programmes:
+        life = Life(events, library.force(programme))
+        again = min(again, *life.foresee(now).edges(now + 1, again), again)
+        standing = standing_of(life, partner, programme, now)
+        life.forget()
+        before, content = said.get(programme), _ENCODE(standing).decode()
+        if content != before:
+            changed = _changed(standing, msgspec.json.decode(before) if before else {})
+            record = {**standing, "position": position, "as_of": text(now), "changed": changed}
+            news.append(Said(partner, programme, content, _ENCODE(record)))
+    news += [Said(partner, programme, None, None) for programme in said if programme not in programmes]
+    return again, news
 
 
 def standing_of(life: Life, partner: str, programme: str, at: Instant) -> dict[str, Any]:
@@ -101,6 +123,7 @@ def key_of(programme: str, partner: str) -> bytes:
     return f"{programme.replace('%', '%25').replace('/', '%2F')}/{partner}".encode()
 
 
-def _put(connection: Transaction, key: bytes, value: bytes | None) -> None:
-    statement = "INSERT INTO outbox (role, key, value) VALUES (%s, %s, %s)"
-    connection.exec_driver_sql(statement, (STANDINGS, key, value))
+def _put(connection: Transaction, messages: Sequence[tuple[bytes, bytes | None]]) -> None:
+    if messages:
+        statement = "INSERT INTO outbox (role, key, value) VALUES (%s, %s, %s)"
+        connection.exec_driver_sql(statement, [(STANDINGS, key, value) for key, value in messages])

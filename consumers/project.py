@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from consumers.bus import Bus, Overtaken, Reading
 from consumers.wire import Message, seal_of, stream_of
 from ledger.errors import LedgerError
+from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING
 from ledger.projections.questions import History
 from ledger.projections.store import Store, Transaction, rows_of
 from ledger.rules.library import Library
 
 PAGE = 50_000
 PARTNERS_AT_ONCE = 100
+APPLIED_AT_ONCE = 25
+"""So many histories are read at once; between two of them a station can be stopped."""
 
 Progress = Callable[[int, int], None]
 Place = tuple[int, int]
@@ -57,7 +61,7 @@ class Project:
             library = Library(self._history.published())
             for partner, (_, position) in self._store.applied(connection, partners).items():
                 self._store.apply(connection, partner, self._history.events(partner, position), library)
-            self._store.look_again(connection, partners)
+            self._store.look_again(connection, dict.fromkeys(partners, BEGINNING))
 
     def rebuild(self, progress: Progress = lambda done, of: None) -> int:
         """Make all rows anew from the log, in one transaction: readers see the old ones until it is done."""
@@ -76,6 +80,21 @@ class Project:
         return len(partners)
 
 
+class Shelf:
+    """The library as it is now: its books are read again only after one was published or taken back."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._published: list[int] = []
+        self._library = Library()
+
+    def library(self) -> Library:
+        published = self._history.published()
+        if (positions := [sealed.position for sealed in published]) != self._published:
+            self._published, self._library = positions, Library(published)
+        return self._library
+
+
 class Worker:
     """The station of production: some partitions of the stream, as one of as many workers as one likes."""
 
@@ -83,6 +102,7 @@ class Worker:
         self._stream = stream
         self._history = history
         self._store = store
+        self._shelf = Shelf(history)
         self._topic, self._topic_id = topic, topic_id
         self.go_on: Callable[[], None] = lambda: None
         """Called for each partner; it may raise, and then nothing of the batch is kept."""
@@ -99,8 +119,8 @@ class Worker:
             self.effect("apply")
             with self._store.writing() as connection:
                 self._advance(connection, found)
-                touched = apply(connection, found, self._history, Library(self._history.published()), self._store, lambda *_: self.go_on())
-                self._store.look_again(connection, touched)
+                touched = apply(connection, found, self._history, self._shelf.library(), self._store, lambda *_: self.go_on())
+                self._store.look_again(connection, dict.fromkeys(touched, BEGINNING))
         except BaseException:
             self._stream.back()
             raise
@@ -134,15 +154,25 @@ def apply(
     applied = store.applied(connection, touched)
     until = {partner: _last(partner, found, applied.get(partner, (0, 0))) for partner, found in new.items()}
     wanted = [partner for partner in touched if republished or (partner in until and until[partner] > applied.get(partner, (0, 0)))]
-    for done, partner in enumerate(wanted, start=1):
-        version, position = max(until.get(partner, (0, 0)), applied.get(partner, (0, 0)))
-        events = history.events(partner, position) if position else ()
-        if version and (not events or events[-1].version != version):
-            raise Gap(f"{partner}: version {version} at position {position} is in the stream and not in the log", hint="run verify --kafka")
-        if events:
-            store.apply(connection, partner, events, library)
-        progress(done, len(wanted))
+    places_wanted = {partner: max(until.get(partner, (0, 0)), applied.get(partner, (0, 0))) for partner in wanted}
+    for first in range(0, len(wanted), APPLIED_AT_ONCE):
+        page, rows = wanted[first : first + APPLIED_AT_ONCE], []
+        known = history.histories(page, max(places_wanted[partner][1] for partner in page))
+        for done, partner in enumerate(page, start=first + 1):
+            if events := _until(partner, known[partner], places_wanted[partner]):
+                rows.append(rows_of(partner, events, library))
+            progress(done, len(wanted))
+        store.replace(connection, rows)
     return wanted
+
+
+def _until(partner: str, known: Sequence[Sealed], place: Place) -> Sequence[Sealed]:
+    """A partner's events up to a place, at which the log has one too."""
+    version, position = place
+    events = known if known and known[-1].position <= position else [sealed for sealed in known if sealed.position <= position]
+    if version and (not events or events[-1].version != version):
+        raise Gap(f"{partner}: version {version} at position {position} is in the stream and not in the log", hint="run verify --kafka")
+    return events
 
 
 def _last(partner: str, places: Sequence[Place], applied: Place) -> Place:

@@ -47,11 +47,12 @@ def on_postgres(engine: Engine | Connection) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def upsert(connection: Connection, table: Table, keys: Sequence[str], values: dict[str, Any]) -> None:
+def upsert(connection: Connection, table: Table, keys: Sequence[str], *rows: dict[str, Any]) -> None:
     """What is stated replaces what was stated before under the same keys."""
-    made = (postgresql if on_postgres(connection) else sqlite).insert(table).values(values)
-    changed = {name: value for name, value in values.items() if name not in keys}
-    connection.execute(made.on_conflict_do_update(index_elements=list(keys), set_=changed))
+    if rows:
+        made = (postgresql if on_postgres(connection) else sqlite).insert(table)
+        changed = {name: made.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(made.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
 
 
 def put(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

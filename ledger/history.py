@@ -31,6 +31,11 @@ class History:
         """A partner's events up to a position, in order of version."""
         return self._log.history(f"partner/{partner}", until_position=until)
 
+    def histories(self, partners: Sequence[str], until: int) -> dict[str, list[Sealed]]:
+        """The same of many partners, asked for at once."""
+        found = self._log.histories([f"partner/{partner}" for partner in partners], until)
+        return {partner: found[f"partner/{partner}"] for partner in partners}
+
     def published(self, until: int | None = None) -> Sequence[Sealed]:
         """The events up to a position that publish rulebooks and those that take one back, in order of position."""
         streams = self._log.streams("programme/")

@@ -318,6 +318,14 @@ class Log:
             where, parameters = f"{where} AND topic IN ({','.join('?' * len(wanted))})", [*parameters, *wanted]
         return self._events(f"{where} ORDER BY originator_version", parameters)
 
+    def histories(self, streams: Sequence[str], until_position: int) -> dict[str, list[Sealed]]:
+        """The events of many streams up to a position, each in order of version."""
+        found: dict[str, list[Sealed]] = {stream: [] for stream in streams}
+        where = f"WHERE originator_id IN ({','.join('?' * len(streams))}) AND {self.database.position} <= ?"
+        for sealed in self._events(f"{where} ORDER BY originator_id, originator_version", [*streams, until_position]):
+            found[sealed.stream].append(sealed)
+        return found
+
     def get(self, position: int) -> Sealed:
         """The event at a position. Raises NotFound."""
         if found := self._events(f"WHERE {self.database.position} = ?", (position,)):

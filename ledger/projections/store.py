@@ -171,10 +171,9 @@ class Store:
             found.update({partner: (version, position) for partner, version, position in rows})
         return found
 
-    def look_again(self, connection: Connection, partners: Iterable[str], at: Instant = BEGINNING) -> None:
-        """What is announced of them may have changed."""
-        for partner in partners:
-            upsert(connection, DUE, ["partner"], {"partner": partner, "at": at})
+    def look_again(self, connection: Connection, at: Mapping[str, Instant]) -> None:
+        """When what is announced of partners may have changed."""
+        upsert(connection, DUE, ["partner"], *[{"partner": partner, "at": when} for partner, when in sorted(at.items())])
 
     def look_again_at_all(self, connection: Connection) -> None:
         connection.execute(update(DUE).values(at=BEGINNING))
@@ -184,23 +183,31 @@ class Store:
         query = select(DUE.c.partner).where(DUE.c.at <= now).order_by(DUE.c.at, DUE.c.partner).limit(limit)
         return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
-    def announced(self, connection: Connection, partner: str) -> dict[str, str]:
-        """What was last said of a partner, by programme."""
-        query = select(ANNOUNCED.c.programme, ANNOUNCED.c.content).where(ANNOUNCED.c.partner == partner)
-        return {row[0]: row[1] for row in connection.execute(query)}
+    def announced(self, connection: Connection, partners: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What was last said of each partner, by programme."""
+        found: dict[str, dict[str, str]] = {partner: {} for partner in partners}
+        for partner, programme, content in connection.execute(select(ANNOUNCED).where(ANNOUNCED.c.partner.in_(partners))):
+            found[partner][programme] = content
+        return found
 
-    def announce(self, connection: Connection, partner: str, programme: str, content: str | None) -> None:
-        if content is None:
-            connection.execute(delete(ANNOUNCED).where(ANNOUNCED.c.partner == partner, ANNOUNCED.c.programme == programme))
-        else:
-            values = {"partner": partner, "programme": programme, "content": content}
-            upsert(connection, ANNOUNCED, ["partner", "programme"], values)
+    def announce(self, connection: Connection, said: Sequence[tuple[str, str, str | None]]) -> None:
+        """Partner, programme and what is said now; None where nothing is."""
+        for partner, programme, content in said:
+            if content is None:
+                connection.execute(delete(ANNOUNCED).where(ANNOUNCED.c.partner == partner, ANNOUNCED.c.programme == programme))
+        names = [column.name for column in ANNOUNCED.columns]
+        rows = [dict(zip(names, each, strict=True)) for each in said if each[2] is not None]
+        upsert(connection, ANNOUNCED, ["partner", "programme"], *rows)
 
     def apply(self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library) -> None:
         """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
+        self.replace(connection, [rows_of(partner, events, library)])
+
+    def replace(self, connection: Connection, partners: Sequence[Rows]) -> None:
+        """The rows of partners instead of those that they have."""
         for table in TABLES:
-            connection.execute(delete(table).where(table.c.partner == partner))
-        self.write(connection, [rows_of(partner, events, library)])
+            connection.execute(delete(table).where(table.c.partner.in_([rows.partner[0] for rows in partners])))
+        self.write(connection, partners)
 
     def write(self, connection: Connection, partners: Iterable[Rows]) -> None:
         """The rows of partners that have none yet."""
