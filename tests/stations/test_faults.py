@@ -92,24 +92,30 @@ def test_a_relay_that_is_stopped_loses_its_turn_within_seconds_and_changes_nothi
     ground.check()
 
 
-@pytest.mark.parametrize("station", ["ingest", "project"])
-def test_a_station_that_is_stopped_in_the_middle_is_overtaken(ground: Ground, station: str) -> None:
-    """Its partitions go to another; when it goes on, what it had begun is not kept."""
-    ground.publish(mixture(8, 60))
-    if station == "project":
-        two = [ground.ingest(), ground.relay()]
-        ground.until(lambda: (n := ground.numbers())["position of the relay"] > 0 and n["inbox, next offset"] == ground.sent, two)
-        ground.close()
-    process = ground.process(station, effect=1, how="STOP")
-    with running(process):
-        wait_for(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T", "the station did not stop")
-        ground.settle()
-        process.send_signal(signal.SIGCONT)
-        ground.publish(mixture(9, 60))
-        with_it = [ground.relay(), ground.project()] if station == "ingest" else [ground.ingest(), ground.relay()]
-        ground.until(ground.is_settled, with_it)
-        process.terminate()
-        assert ended(process) == 0
+def is_stopped(process: subprocess.Popen[bytes]) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T"
+
+
+@pytest.mark.parametrize(("station", "effect"), EFFECTS if DEATHS > 1 else [("ingest", 2), ("project", 1), ("relay", 3)])
+def test_stopped_before_an_effect_others_go_on_and_what_it_had_begun_is_not_kept(ground: Ground, station: str, effect: int) -> None:
+    """In the middle of a transaction too, where it holds a lock that others wait for."""
+    ground.publish(mixture(70 + effect, 80))
+    names = ["ingest", "relay", "project"]
+    before = [ground.process(name) for name in names[: names.index(station)]]
+    with running(*before):
+        if before:
+            wait_for(lambda: ground.numbers().get("inbox, next offset") == ground.sent, "not taken in")
+        stopped = ground.process(station, effect=effect, how="STOP")
+        with running(stopped):
+            wait_for(lambda: is_stopped(stopped), "the station did not stop")
+            others = [ground.process(name) for name in names[names.index(station) :]]
+            with running(*others):
+                wait_for(ground.is_settled, f"not settled: {ground.status()}")
+                stopped.send_signal(signal.SIGCONT)
+                ground.publish(mixture(80 + effect, 40))
+                wait_for(ground.is_settled, f"not settled: {ground.status()}")
+            stopped.terminate()
+            assert ended(stopped) == 0
     ground.check()
 
 
