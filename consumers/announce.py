@@ -23,7 +23,7 @@ from ledger.rules.library import Library
 from ledger.rules.life import Life
 from ledger.rules.reasons import exact
 
-AT_ONCE = 20
+AT_ONCE = 10
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 

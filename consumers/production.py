@@ -32,7 +32,7 @@ LONG_SECONDS = 900.0
 """As long as a station's own session may be silent: while a large batch is applied, nothing is asked in it."""
 
 CHECK_SECONDS = 1.0
-ANNOUNCE_SECONDS = 0.2
+ANNOUNCE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,10 @@ PASSING = {
 """Codes of errors that may pass."""
 
 PATIENCE_SECONDS = 120
-PAUSE_SECONDS = 0.025
+PAUSE_SECONDS = 0.05
+FEW = 100
+"""A step that found so little waits before the next: many small commits would take the machine from the other stations."""
+
 LONGEST_SECONDS = 5.0
 STALE_SECONDS = 60
 
@@ -122,7 +125,7 @@ class Runner:
                     done = station.step()
                     self._well(station)
                     tries = 0
-                    if not done:
+                    if done < FEW:
                         self._stopped.wait(PAUSE_SECONDS)
             except Stopping:
                 self._stopped.set()
