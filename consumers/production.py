@@ -216,15 +216,18 @@ class ProjectStation:
         self.announce = Announce(parts.history, parts.store, clock)
         self._counts: Counter[str] = Counter()
         self._parked, self._counted_at = 0, 0.0
+        self._more = False
+        """There is more to announce: what comes is taken, and not waited for."""
 
     def step(self) -> int:
         self._parts.check_again()
-        applied = self.station.step(timeout_ms=100)
-        until, looked = time.monotonic() + ANNOUNCE_SECONDS, 0
+        applied = self.station.step(timeout_ms=0 if self._more else 100)
+        until, looked, self._more = time.monotonic() + ANNOUNCE_SECONDS, 0, False
         while found := self.announce.step():
             looked += found
             self._parts.go_on()
             if time.monotonic() > until:
+                self._more = True
                 break
         self._counts.update(applied=applied, announced=looked)
         return applied + looked
