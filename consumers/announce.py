@@ -17,7 +17,8 @@ from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
 from ledger.instants import DAY, Instant, text
 from ledger.projections.questions import History
-from ledger.projections.store import Store, Transaction, programmes_of
+from ledger.projections.rows import programmes_of
+from ledger.projections.store import Store, Transaction
 from ledger.rules import risk
 from ledger.rules.library import Library
 from ledger.rules.life import Life

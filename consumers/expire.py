@@ -13,7 +13,7 @@ from ledger.events.envelope import Event, event
 from ledger.instants import Instant, text
 from ledger.intake import Intake, Receipt
 from ledger.projections.questions import History
-from ledger.projections.store import programmes_of
+from ledger.projections.rows import programmes_of
 from ledger.rules.breakdown import point_measures
 from ledger.rules.library import Library
 from ledger.rules.life import Life

@@ -1,7 +1,8 @@
 """The projection station: takes messages from the bus and brings the read models up to them.
 
-1 poll, 2 apply each partner that they touch, 3 mark how far, in one transaction with the rows. A redelivered message changes nothing: a
-partner's rows are a function of its events, versions that were applied are dropped, and the mark never goes back.
+1 poll, 2 bring each partner that they touch forward, commit by commit, 3 mark how far, in one transaction with the rows. A redelivered
+message changes nothing: a partner's rows are a function of its events, versions that were applied are dropped, and the mark never goes
+back. A message says that something was recorded; the log says what, and with what else at once.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from consumers.wire import Message, seal_of, stream_of
 from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING
+from ledger.projections import rows
 from ledger.projections.questions import History
-from ledger.projections.store import Store, Transaction, rows_of
+from ledger.projections.store import Made, Store, Transaction
 from ledger.rules.library import Library
 
 PAGE = 50_000
@@ -50,7 +52,7 @@ class Project:
             return 0
         with self._store.writing() as connection:
             position = max(self._store.position(), *[seal_of(each).position for each in found])
-            apply(connection, found, self._history, Library(self._history.published(position)), self._store, progress)
+            apply(connection, found, self._history, Library(self._history.published()), self._store, progress)
             self._store.mark(connection, position)
         return len(found)
 
@@ -59,8 +61,9 @@ class Project:
         with self._store.writing() as connection:
             self._store.lock(connection, partners)
             library = Library(self._history.published())
-            for partner, (_, position) in self._store.applied(connection, partners).items():
-                self._store.apply(connection, partner, self._history.events(partner, position), library)
+            for partner, state in self._store.states(connection, partners).items():
+                events = self._history.events(partner, state.known)
+                self._store.apply(connection, partner, events, library, self._history.ends, state.known)
             self._store.look_again(connection, dict.fromkeys(partners, BEGINNING))
 
     def rebuild(self, progress: Progress = lambda done, of: None) -> int:
@@ -72,8 +75,9 @@ class Project:
             self._store.clear(connection)
             for first in range(0, len(partners), PARTNERS_AT_ONCE):
                 page = partners[first : first + PARTNERS_AT_ONCE]
-                known = [(partner, self._history.events(partner, head)) for partner in page]
-                self._store.write(connection, [rows_of(partner, events, library) for partner, events in known if events])
+                known = self._history.histories(page, head)
+                made = [(name, *rows.advanced(events, library, self._history.ends, head)) for name, events in known.items() if events]
+                self._store.write(connection, made)
                 progress(first + len(page), len(partners))
             self._store.mark(connection, head)
             self._store.look_again_at_all(connection)
@@ -144,34 +148,49 @@ def apply(
 ) -> list[str]:  # fmt: skip
     """Bring the partners that messages touch up to them: at or below what was applied is dropped, the next is applied. Raises Gap."""
     places: dict[str, list[Place]] = defaultdict(list)
+    until: dict[str, int] = defaultdict(int)
     for message in messages:
-        seal = seal_of(message)
-        places[stream_of(message.key or b"")].append((seal.version, seal.position))
-    republished = any(stream.startswith("programme/") for stream in places)
+        seal, stream = seal_of(message), stream_of(message.key or b"")
+        places[stream].append((seal.version, seal.position))
+        until[stream] = max(until[stream], seal.insert)
+    ruled = max([end for stream, end in until.items() if stream.startswith("programme/")], default=0)
     new = {stream.removeprefix("partner/"): found for stream, found in places.items() if stream.startswith("partner/")}
-    store.lock(connection, () if republished else new, alone=republished)
-    touched = sorted({*new, *history.partners()}) if republished else sorted(new)
-    applied = store.applied(connection, touched)
-    until = {partner: _last(partner, found, applied.get(partner, (0, 0))) for partner, found in new.items()}
-    wanted = [partner for partner in touched if republished or (partner in until and until[partner] > applied.get(partner, (0, 0)))]
-    places_wanted = {partner: max(until.get(partner, (0, 0)), applied.get(partner, (0, 0))) for partner in wanted}
-    for first in range(0, len(wanted), APPLIED_AT_ONCE):
-        page, rows = wanted[first : first + APPLIED_AT_ONCE], []
-        known = history.histories(page, max(places_wanted[partner][1] for partner in page))
+    store.lock(connection, () if ruled else new, alone=bool(ruled))
+    touched = sorted({*new, *history.partners()}) if ruled else sorted(new)
+    states = store.states(connection, touched)
+    wanted: dict[str, int] = {}
+    for partner in touched:
+        state = states.get(partner)
+        applied = (state.version, state.position) if state is not None else (0, 0)
+        if _last(partner, new.get(partner, ()), applied) > applied:
+            wanted[partner] = max(ruled, until[f"partner/{partner}"])
+        elif ruled > (state.known if state is not None else 0):
+            wanted[partner] = ruled
+    names = list(wanted)
+    for first in range(0, len(names), APPLIED_AT_ONCE):
+        page = names[first : first + APPLIED_AT_ONCE]
+        made: list[Made] = []
+        changed: list[Made] = []
+        known = history.histories(page, max(wanted[partner] for partner in page))
         for done, partner in enumerate(page, start=first + 1):
-            if events := _until(partner, known[partner], places_wanted[partner]):
-                rows.append(rows_of(partner, events, library))
-            progress(done, len(wanted))
-        store.replace(connection, rows)
-    return wanted
+            events, state = _until(partner, known[partner], wanted[partner], new.get(partner, ())), states.get(partner)
+            if events:
+                (made if state is None else changed).append(
+                    (partner, *rows.advanced(events, library, history.ends, wanted[partner], state))
+                )
+            progress(done, len(names))
+        store.write(connection, made)
+        store.change(connection, changed)
+    return names
 
 
-def _until(partner: str, known: Sequence[Sealed], place: Place) -> Sequence[Sealed]:
-    """A partner's events up to a place, at which the log has one too."""
-    version, position = place
+def _until(partner: str, known: Sequence[Sealed], position: int, places: Sequence[Place]) -> Sequence[Sealed]:
+    """A partner's events up to a position, among which are those that were announced."""
     events = known if known and known[-1].position <= position else [sealed for sealed in known if sealed.position <= position]
-    if version and (not events or events[-1].version != version):
-        raise Gap(f"{partner}: version {version} at position {position} is in the stream and not in the log", hint="run verify --kafka")
+    for version, at in places:
+        if version > len(events) or events[version - 1].position != at:
+            what = f"{partner}: version {version} at position {at} is in the stream and not in the log"
+            raise Gap(what, hint="run verify --kafka")
     return events
 
 

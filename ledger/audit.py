@@ -10,7 +10,8 @@ from ledger.errors import LedgerError
 from ledger.history import History
 from ledger.instants import text
 from ledger.log import Log
-from ledger.projections.store import Store, programmes_of
+from ledger.projections.rows import programmes_of
+from ledger.projections.store import Store
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 
@@ -44,16 +45,16 @@ def audit(
 
 
 def _rows(history: History, store: Store, position: int, progress: Callable[[int, int], None]) -> Iterator[Finding]:
-    known, partners = store.versions(), history.partners()
-    library = Library(history.published(max([position, *[at for _, at in known.values()]])))
+    known, partners = store.known(), history.partners()
+    library = Library(history.published())
     for partner in sorted(known.keys() - set(partners)):
         yield Finding("rows_without_events", partner, "the read models know a partner that the log does not")
     fresh = Store(":memory:")
     with fresh.writing() as connection:
         for done, partner in enumerate(partners, start=1):
-            events = history.events(partner, max(position, known.get(partner, (0, 0))[1]))
-            if events:
-                fresh.apply(connection, partner, events, library)
+            until = max(position, known.get(partner, 0))
+            if events := history.events(partner, until):
+                fresh.apply(connection, partner, events, library, history.ends, until)
             progress(done, len(partners))
     ours, theirs = store.dump(), fresh.dump()
     del theirs["progress"]  # how far they have come is where the comparison began

@@ -1,13 +1,17 @@
-"""The history of partners as the log has it: what questions and stations read. It adds nothing to the log and caches nothing."""
+"""The history of partners as the log has it: what questions and stations read. It adds nothing to the log."""
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 
+from ledger.errors import NotFound
 from ledger.events.envelope import Sealed
 from ledger.instants import Instant
 from ledger.log import Log
 
+_AT_ONCE = 100_000
 _RULEBOOKS = ("rulebook.published.v1", "event.reversed.v1")
 
 
@@ -16,6 +20,7 @@ class History:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._ends = array("q")
 
     def head(self) -> int:
         return self._log.head()
@@ -23,6 +28,16 @@ class History:
     def position_at(self, recorded_at: Instant) -> int:
         """The last position recorded at or before an instant."""
         return self._log.position_at(recorded_at)
+
+    def ends(self, position: int) -> int:
+        """The last position of what was recorded at once with a position. Raises NotFound for one that is not in the log."""
+        ends = self._ends
+        while not ends or ends[-1] < position:
+            more = self._log.insert_ends(ends[-1] if ends else 0, _AT_ONCE)
+            if not more:
+                raise NotFound(f"position {position} is not in the log", hint=f"the last position is {self.head()}")
+            ends.extend(more)
+        return ends[bisect_left(ends, position)]
 
     def partners(self) -> list[str]:
         return [stream.partition("/")[2] for stream in self._log.streams("partner/")]

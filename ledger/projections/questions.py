@@ -19,7 +19,8 @@ from ledger.projections import achievements as achieved
 from ledger.projections import competencies
 from ledger.projections import licences as counts
 from ledger.projections.achievements import Achievement, Honour, Place
-from ledger.projections.store import Store, programmes_of
+from ledger.projections.rows import programmes_of
+from ledger.projections.store import Store
 from ledger.rules import breakdown, counted, risk, standing
 from ledger.rules.answers import (
     ActiveOverride,
@@ -57,6 +58,8 @@ class History(Protocol):
     def histories(self, partners: Sequence[str], until: int) -> dict[str, list[Sealed]]: ...
 
     def published(self, until: int | None = None) -> Sequence[Sealed]: ...
+
+    def ends(self, position: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +164,14 @@ class Questions:
                 book = named[0].book
                 return (Force(replace(book, zone=_zone(zone), name=f"{book.name}@{zone}")),)
             return named
-        programme = moment.programme or self._programme(events)
+        programme = moment.programme or self._programme(events, known_at)
         return self.library.force(programme, known_at)
 
-    def _programme(self, events: Sequence[Sealed]) -> str:
-        found = programmes_of(events, self.library)
+    def _programme(self, events: Sequence[Sealed], known_at: int) -> str:
+        found = programmes_of(events, self.library, known_at)
         if len(found) == 1:
             return found[0]
-        hint = f"name one: {', '.join(found or self.library.programmes())}"
+        hint = f"name one: {', '.join(found or self.library.programmes(known_at))}"
         raise NotFound("the question needs a programme", hint=hint, code="programme_needed")
 
     def life(self, partner: str, moment: Moment) -> Life:
@@ -402,7 +405,7 @@ class Questions:
             events = self.history.events(partner, known_at)
             if not events:
                 continue
-            programmes = programmes_of(events, self.library)
+            programmes = programmes_of(events, self.library, known_at)
             if moment.rulebook is None and moment.programme is None and not programmes:
                 continue
             if moment.programme is not None and programmes and moment.programme not in programmes:

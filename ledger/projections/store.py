@@ -1,33 +1,32 @@
-"""The read models: lots and levels as rows, one partner at a time, and how far they have come.
+"""The read models: rows in two clocks, one partner at a time, and how far they have come.
 
-A partner's rows are a function of its events and the rulebooks; they are replaced whole, so applying twice changes nothing. They
-can be deleted at any time: the log makes them anew.
+A partner's rows are a function of its events, the commits that they came in, and the rulebooks: brought forward or made anew, they are
+the same. They can be deleted at any time: the log makes them anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, delete, func, inspect, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, MetaData, Table, delete, func, inspect, select, update
 from sqlalchemy import Text as _Text
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import TEXT
 
 from ledger.engines import on_postgres, open_engine, put, upsert
-from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
-from ledger.instants import BEGINNING, FOREVER, Instant
-from ledger.rules.breakdown import point_measures
-from ledger.rules.facts import fold
+from ledger.instants import BEGINNING, Instant
+from ledger.projections import rows
+from ledger.projections.clocks import ALWAYS, Changes
+from ledger.projections.rows import Partner
 from ledger.rules.library import Library
-from ledger.rules.life import Life
 
-SCHEMA = 4
+SCHEMA = 5
 """The version of the tables below; it is raised with every change of them."""
 
 Text = _Text().with_variant(TEXT(collation="C"), "postgresql")  # in the order of its bytes, as everywhere
@@ -41,35 +40,70 @@ PARTNERS = Table(
     Column("partner", Text, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
+    Column("known", BigInteger, nullable=False),
+    Column("horizon", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("parked", Text),
 )
-LEVELS = Table(
-    "levels",
-    METADATA,
-    Column("partner", Text, primary_key=True),
-    Column("programme", Text, primary_key=True),
-    Column("award", Text, primary_key=True),
-    Column("since", BigInteger, primary_key=True),
-    Column("until", BigInteger, nullable=False),
+"""How far a partner's rows have come: see `rows.Partner`."""
+
+
+def _clocked(name: str, identity: Sequence[Column[Any]], *payload: Column[Any]) -> Table:
+    """Rows in two clocks: `since` and `until` are instants, `known_from` and `known_until` positions of the log."""
+    return Table(
+        name,
+        METADATA,
+        Column("partner", Text, primary_key=True),
+        *identity,
+        Column("since", BigInteger, primary_key=True),
+        Column("until", BigInteger, nullable=False),
+        *payload,
+        Column("known_from", BigInteger, primary_key=True),
+        Column("known_until", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+def _key(*names: str) -> list[Column[Any]]:
+    return [Column(name, BigInteger if name == "position" else Text, primary_key=True) for name in names]
+
+
+LEVELS = _clocked(
+    rows.LEVELS,
+    _key("programme", "award"),
     Column("performance", Text),
     Column("credited", Text),
     Column("book", Text, nullable=False),
+    Column("enrolled", BigInteger, nullable=False),
     Column("because", Text, nullable=False),
 )
-LOTS = Table(
-    "lots",
-    METADATA,
-    Column("partner", Text, primary_key=True),
-    Column("programme", Text, primary_key=True),
-    Column("measure", Text, primary_key=True),
-    Column("since", BigInteger, primary_key=True),
-    Column("position", BigInteger, primary_key=True),
+LOTS = _clocked(
+    rows.LOTS,
+    _key("programme", "measure", "position"),
     Column("client", Text),
-    Column("until", BigInteger, nullable=False),
     Column("exact", Text, nullable=False),
     Column("micro", BigInteger, nullable=False),
+)
+SCORES = _clocked(
+    rows.SCORES,
+    _key("programme"),
+    Column("name", Text, nullable=False),
+    Column("exact", Text, nullable=False),
+    Column("micro", BigInteger, nullable=False),
+)
+INTERVALS = _clocked(rows.INTERVALS, _key("kind", "key", "position"), Column("detail", Text), Column("ended_by", BigInteger))
+KNOWN = Table(
+    "known",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+"""The commits that concern a partner, and up to which instant the rows answer for what was known from there on: for later ones ask the
+engine. The last one answers for every instant."""
+
 OFFSETS = Table(
     "applied",
     METADATA,
@@ -91,9 +125,11 @@ ANNOUNCED = Table(
 )
 
 Transaction = Connection
-Level = tuple[str | None, str | None, str]
+Made = tuple[str, Partner, Changes]
+"""A partner, how far its rows have come, and what is to be written."""
 
-TABLES = (PARTNERS, LEVELS, LOTS)
+CLOCKED = {table.name: table for table in (LEVELS, LOTS, SCORES, INTERVALS)}
+TABLES = (PARTNERS, KNOWN, *CLOCKED.values())
 _NAMES_MAX = 10_000
 
 
@@ -199,22 +235,81 @@ class Store:
         rows = [dict(zip(names, each, strict=True)) for each in said if each[2] is not None]
         upsert(connection, ANNOUNCED, ["partner", "programme"], *rows)
 
-    def apply(self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library) -> None:
-        """Replace the partner's rows by those that its events make. What cannot be applied parks the partner, visibly."""
-        self.replace(connection, [rows_of(partner, events, library)])
+    def apply(
+        self, connection: Connection, partner: str, events: Sequence[Sealed], library: Library,
+        ends: Callable[[int], int] = lambda position: position, until: int | None = None,
+    ) -> None:  # fmt: skip
+        """The partner's rows made anew, up to a position; default its last event. What cannot be applied parks the partner, visibly.
 
-    def replace(self, connection: Connection, partners: Sequence[Rows]) -> None:
-        """The rows of partners instead of those that they have."""
+        `ends`: the last position of what was recorded with a position; by default each event was recorded alone.
+        """
+        until = ends(events[-1].position) if until is None else until
+        self.replace(connection, [(partner, *rows.advanced(events, library, ends, until))])
+
+    def replace(self, connection: Connection, made: Sequence[Made]) -> None:
+        """The rows of partners, made anew, instead of those that they have."""
+        names = [partner for partner, _, _ in made]
         for table in TABLES:
-            connection.execute(delete(table).where(table.c.partner.in_([rows.partner[0] for rows in partners])))
-        self.write(connection, partners)
+            connection.execute(delete(table).where(table.c.partner.in_(names)))
+        self.write(connection, made)
 
-    def write(self, connection: Connection, partners: Iterable[Rows]) -> None:
+    def write(self, connection: Connection, made: Sequence[Made]) -> None:
         """The rows of partners that have none yet."""
-        made = list(partners)
-        put(connection, PARTNERS, [rows.partner for rows in made])
-        put(connection, LEVELS, [level for rows in made for level in rows.levels])
-        put(connection, LOTS, [lot for rows in made for lot in rows.lots])
+        put(connection, PARTNERS, [(partner, *state) for partner, state, _ in made])
+        self._put(connection, made)
+
+    def change(self, connection: Connection, made: Sequence[Made]) -> None:
+        """Bring the rows of partners forward from where they are."""
+        names = PARTNERS.columns.keys()
+        upsert(connection, PARTNERS, ["partner"], *[dict(zip(names, (partner, *state), strict=True)) for partner, state, _ in made])
+        for name, table in CLOCKED.items():
+            self._edit(connection, name, table, made)
+        heads = [(*changes.head, partner) for partner, _, changes in made if changes.head is not None]
+        if heads:
+            _many(connection, "UPDATE known SET until = ? WHERE position = ? AND partner = ?", heads)
+        self._put(connection, made)
+
+    def _edit(self, connection: Connection, name: str, table: Table, made: Sequence[Made]) -> None:
+        columns = list(table.columns.keys())
+        until = columns.index("until")
+        now = f"{' AND '.join(f'{column} = ?' for column in columns[:until])} AND known_until = {ALWAYS}"
+        gone = [(partner, *identity) for partner, _, changes in made for of, identity in changes.gone if of == name]
+        changed = [
+            (until, *payload, partner, *identity)
+            for partner, _, changes in made
+            for (of, identity), (until, payload) in changes.changed.items()
+            if of == name
+        ]
+        ended = [(at, partner, *identity) for partner, _, changes in made for of, identity, at in changes.ended if of == name]
+        if gone:
+            _many(connection, f"DELETE FROM {name} WHERE {now}", gone)
+        if changed:
+            _many(connection, f"UPDATE {name} SET {', '.join(f'{column} = ?' for column in columns[until:-2])} WHERE {now}", changed)
+        if ended:
+            _many(connection, f"UPDATE {name} SET known_until = ? WHERE {now}", ended)
+
+    def _put(self, connection: Connection, made: Sequence[Made]) -> None:
+        new: dict[str, list[tuple[Any, ...]]] = {name: [] for name in CLOCKED}
+        for partner, _, changes in made:
+            for name, identity, until, payload, known_from, known_until in changes.new:
+                new[name].append((partner, *identity, until, *payload, known_from, known_until))
+        put(connection, KNOWN, [(partner, *known) for partner, _, changes in made for known in changes.known])
+        for name, table in CLOCKED.items():
+            put(connection, table, new[name])
+
+    def states(self, connection: Connection, partners: Sequence[str]) -> dict[str, Partner]:
+        """How far the rows of these have come; those that have none are not among them."""
+        found: dict[str, Partner] = {}
+        for first in range(0, len(partners), _NAMES_MAX):
+            found.update(
+                {
+                    partner: Partner(*state)
+                    for partner, *state in connection.execute(
+                        select(PARTNERS).where(PARTNERS.c.partner.in_(partners[first : first + _NAMES_MAX]))
+                    )
+                }
+            )
+        return found
 
     def set_offsets(self, connection: Connection, topic_id: str, ends: Mapping[int, int]) -> None:
         """What was applied otherwise than message by message."""
@@ -242,23 +337,46 @@ class Store:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.version, PARTNERS.c.position)).all()
         return {partner: (version, position) for partner, version, position in rows}
 
-    def levels_at(self, programme: str, at: Instant, award: str = "") -> dict[str, tuple[str | None, str | None]]:
+    def known(self) -> dict[str, int]:
+        """The last position of the last commit that each partner's rows know."""
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(select(PARTNERS.c.partner, PARTNERS.c.known))}
+
+    def unanswered(self, at: Instant, known_at: int) -> set[str]:
+        """Partners of which the rows do not answer for an instant as known at a position: ask the engine."""
+        last = (
+            "SELECT until FROM known WHERE known.partner = partners.partner AND known.position <= :known_at "
+            "ORDER BY known.position DESC LIMIT 1"
+        )
+        query = sql(f"SELECT partner FROM (SELECT partner, ({last}) AS until FROM partners) AS answers WHERE until <= :at")
+        with self._engine.connect() as connection:
+            return set(connection.execute(query, {"known_at": known_at, "at": at}).scalars())
+
+    def levels_at(
+        self, programme: str, at: Instant, award: str = "", known_at: int | None = None
+    ) -> dict[str, tuple[str | None, str | None]]:
         """Performance and credited tier of every partner at an instant; of one award, where the rulebook has awards."""
         query = select(LEVELS.c.partner, LEVELS.c.performance, LEVELS.c.credited).where(LEVELS.c.award == award)
-        query = query.where(LEVELS.c.programme == programme, LEVELS.c.since <= at, LEVELS.c.until > at)
+        query = query.where(LEVELS.c.programme == programme, *_at(LEVELS, at, known_at))
         with self._engine.connect() as connection:
             return {partner: (performance, credited) for partner, performance, credited in connection.execute(query)}
 
-    def points_at(self, programme: str, at: Instant) -> dict[str, dict[str, Fraction]]:
+    def points_at(self, programme: str, at: Instant, known_at: int | None = None) -> dict[str, dict[str, Fraction]]:
         """The exact sum of each partner's lots by measure at an instant."""
         query = select(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact, func.count())
-        query = query.where(LOTS.c.programme == programme, LOTS.c.since <= at, LOTS.c.until > at)
+        query = query.where(LOTS.c.programme == programme, *_at(LOTS, at, known_at))
         points: dict[str, dict[str, Fraction]] = {}
         with self._engine.connect() as connection:
             for partner, measure, exact, n in connection.execute(query.group_by(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact)):
                 sums = points.setdefault(partner, {})
                 sums[measure] = sums.get(measure, Fraction(0)) + n * _exact(exact)
         return points
+
+    def scores_at(self, programme: str, at: Instant, known_at: int | None = None) -> dict[str, tuple[str, Fraction]]:
+        """The number by which a rulebook ranks, where it is not the sum of lots: its name and value."""
+        query = select(SCORES.c.partner, SCORES.c.name, SCORES.c.exact).where(SCORES.c.programme == programme, *_at(SCORES, at, known_at))
+        with self._engine.connect() as connection:
+            return {partner: (name, _exact(exact)) for partner, name, exact in connection.execute(query)}
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table in a fixed order: for comparing with a fresh rebuild."""
@@ -273,93 +391,14 @@ def _exact(written: str) -> Fraction:
     return Fraction(written)
 
 
-def programmes_of(events: Iterable[Sealed], library: Library) -> list[str]:
-    """The programmes in which the partner was ever enrolled; where none is named, the only one that reads what is said of it."""
-    known = library.programmes()
-    named = {s.event.data.programme for s in events if s.event.kind == "partner.enrolled.v1"} - {None}
-    enrolled = [programme for programme in known if programme in named]
-    if enrolled or len(known) < 2:
-        return enrolled or known
-    return library.only_reader(fold(events).by_kind)
+def _at(table: Table, at: Instant, known_at: int | None) -> list[ColumnElement[bool]]:
+    """The rows of an instant as known at a position; None: as known now."""
+    known = [table.c.known_until == ALWAYS] if known_at is None else [table.c.known_from <= known_at, table.c.known_until > known_at]
+    return [table.c.since <= at, table.c.until > at, *known]
 
 
-class Rows(NamedTuple):
-    """What one partner's events make: a function of the events and the rulebooks."""
-
-    partner: tuple[Any, ...]
-    levels: list[tuple[Any, ...]]
-    lots: list[tuple[Any, ...]]
-
-
-def rows_of(partner: str, events: Sequence[Sealed], library: Library) -> Rows:
-    """A partner's rows in every programme. What cannot be applied parks the partner."""
-    parked: str | None = None
-    levels: list[tuple[Any, ...]] = []
-    lots: list[tuple[Any, ...]] = []
-    for programme in programmes_of(events, library):
-        try:
-            life = Life(events, library.force(programme))
-            for each in life.ladders():
-                levels += _level_rows(partner, programme, each)
-            lots += _lot_rows(partner, programme, life)
-            broken = next((performance.broken for performance in life.performances if performance.broken is not None), None)
-            if broken is not None:
-                parked = f"{programme}: {broken.what} [{broken.code}]"
-            life.forget()
-        except LedgerError as error:
-            parked = f"{programme}: {error.what} [{error.code}]"
-    return Rows((partner, events[-1].version, events[-1].position, parked), levels, lots)
-
-
-def _level_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]:
-    """One row for each stretch in which neither tier nor rulebook changes; the last one is open."""
-    broken = min((p.broken_at for p in life.performances if p.broken is not None), default=FOREVER)
-    found: list[tuple[Instant, Level, str]] = []
-    for at in life.turns(BEGINNING, min(life.settled_at, broken)):
-        step = life.credited(at)
-        level = (life.tier(at), step.tier if step else None, life.book(at).name)
-        if not found or level != found[-1][1]:
-            found.append((at, level, step.cause if step and step.at == at else ""))
-    ends = [*[at for at, _, _ in found[1:]], broken][: len(found)]
-    return [(partner, programme, life.award, at, end, *level, because) for (at, level, because), end in zip(found, ends, strict=True)]
-
-
-def _lot_rows(partner: str, programme: str, life: Life) -> list[tuple[Any, ...]]:
-    """The lots, exactly and in whole micro-points; one that is worth the same by the next rulebook goes on."""
-    rows: list[tuple[Any, ...]] = []
-    last: dict[tuple[str, int], int] = {}
-    for performance in life.performances:
-        begin, stop = performance.since, performance.until
-        for measure in point_measures(performance.book):
-            name = measure.name
-            for present in performance.presents(measure):
-                since, until = max(present.start, begin), min(present.end, stop)
-                if since >= until or present.error is not None:
-                    continue
-                event = present.fact.event
-                exact, micro = _written(present.numerator, present.denominator)
-                place = last.get((name, event.position))
-                if place is not None and rows[place][_UNTIL] == since and rows[place][_EXACT] == exact:
-                    since = rows[place][_SINCE]
-                else:
-                    place = last[name, event.position] = len(rows)
-                    rows.append(())
-                client = getattr(event.event.data, "client", None)
-                rows[place] = (partner, programme, name, since, event.position, client, until, exact, micro)
-    return sorted(rows)
-
-
-_SINCE, _UNTIL, _EXACT = (list(LOTS.columns.keys()).index(name) for name in ("since", "until", "exact"))
-
-
-def _written(numerator: int, denominator: int) -> tuple[str, int]:
-    """A worth as a reduced fraction, and rounded to whole micro-points, half to even."""
-    common = gcd(numerator, denominator)
-    whole, parts = numerator // common, denominator // common
-    micro, rest = divmod(whole * 1_000_000, parts)
-    if 2 * rest > parts or (2 * rest == parts and micro % 2):
-        micro += 1
-    return (str(whole) if parts == 1 else f"{whole}/{parts}"), micro
+def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    connection.exec_driver_sql(statement.replace("?", "%s") if on_postgres(connection) else statement, list(rows))
 
 
 def _is_made(connection: Connection) -> bool:

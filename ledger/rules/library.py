@@ -6,13 +6,16 @@ of its event, and replaces a shipped one of the same name. This is the only file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple
 
 from ledger.errors import NotFound, RulebookError
 from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, load
 from ledger.rules.facts import without_reversed
 from ledger.rules.labels import FILE as LABELS
@@ -35,6 +38,14 @@ def _files(folder: Traversable) -> Iterable[Traversable]:
             yield entry
 
 
+class Change(NamedTuple):
+    """A position from which other books are known, and the first instant at which they make a difference."""
+
+    position: int
+    recorded_at: Instant
+    reach: Instant
+
+
 class Library:
     """The books known at a position. `published` are the events that publish rulebooks or take one back, in order of position.
 
@@ -45,15 +56,28 @@ class Library:
         self._published = published
         self._shipped = shipped() if books is None else tuple(books)
         self._loaded: dict[int, Book | RulebookError] = {}
+        self._changes: list[Change] | None = None
+        self._kept: dict[tuple[str, int], Any] = {}
 
     def books(self, known_at: int | None = None) -> list[Book]:
         """Every book known at a position, the last published under a name alone."""
+        found: list[Book] = self._found(known_at, "books", lambda: self._books(known_at))
+        return found
+
+    def _books(self, known_at: int | None) -> list[Book]:
         named = {book.name: book for book in self._shipped}
         for sealed in without_reversed([s for s in self._published if known_at is None or s.position <= known_at]):
             book = self._load(sealed)
             if book is not None:
                 named[book.name] = book
         return sorted(named.values(), key=lambda book: (book.programme, book.effective))
+
+    def _found(self, known_at: int | None, what: str, find: Callable[[], Any]) -> Any:
+        """The same at every position between two rulebooks."""
+        count = len(self._published) if known_at is None else bisect_right(self._published, known_at, key=_position)
+        if (what, count) not in self._kept:
+            self._kept[what, count] = find()
+        return self._kept[what, count]
 
     def unusable(self) -> list[tuple[Sealed, RulebookError]]:
         """The published texts that are no rulebook, with what is wrong."""
@@ -70,16 +94,35 @@ class Library:
         return found if isinstance(found, Book) else None
 
     def programmes(self, known_at: int | None = None) -> list[str]:
-        return sorted({book.programme for book in self.books(known_at)})
+        found: list[str] = self._found(known_at, "programmes", lambda: sorted({book.programme for book in self.books(known_at)}))
+        return found
 
-    def only_reader(self, kinds: Iterable[str]) -> list[str]:
+    def changes(self) -> list[Change]:
+        """Where a rulebook was published or taken back, and from when on other books apply than before; in order of position."""
+        if self._changes is None:
+            found = []
+            for sealed in self._published:
+                reach = _first_difference(self._forces(sealed.position - 1), self._forces(sealed.position))
+                if reach < FOREVER:
+                    found.append(Change(sealed.position, sealed.recorded_at, reach))
+            self._changes = found
+        return self._changes
+
+    def _forces(self, known_at: int) -> dict[str, tuple[Force, ...]]:
+        return {programme: self.force(programme, known_at) for programme in self.programmes(known_at)}
+
+    def only_reader(self, kinds: Iterable[str], known_at: int | None = None) -> list[str]:
         """The programme that alone reads some of these kinds of facts; none where no programme does, or several do."""
-        readers: dict[str, set[str]] = {}
-        for book in self.books():
-            for kind in {each.of for measure in book.measures.values() for each in within(measure.presence)}:
-                readers.setdefault(kind, set()).add(book.programme)
+        readers: dict[str, set[str]] = self._found(known_at, "readers", lambda: self._readers(known_at))
         alone = {programme for kind in kinds if len(found := readers.get(kind, set())) == 1 for programme in found}
         return sorted(alone) if len(alone) == 1 else []
+
+    def _readers(self, known_at: int | None) -> dict[str, set[str]]:
+        readers: dict[str, set[str]] = {}
+        for book in self.books(known_at):
+            for kind in {each.of for measure in book.measures.values() for each in within(measure.presence)}:
+                readers.setdefault(kind, set()).add(book.programme)
+        return readers
 
     def book(self, name: str, known_at: int | None = None) -> Book:
         """By its name, by the part after the slash where that is unique, or by a prefix of its hash."""
@@ -93,7 +136,11 @@ class Library:
         raise NotFound(f"{name!r} {what}", hint=f"known: {known}", code="unknown_rulebook")
 
     def force(self, programme: str, known_at: int | None = None) -> tuple[Force, ...]:
-        """A programme's books, each in its time of force."""
+        """A programme's books, each in its time of force. Raises NotFound."""
+        found: tuple[Force, ...] = self._found(known_at, f"force {programme}", lambda: self._force(programme, known_at))
+        return found
+
+    def _force(self, programme: str, known_at: int | None) -> tuple[Force, ...]:
         books = [book for book in self.books(known_at) if book.programme == programme]
         if not books:
             known = ", ".join(self.programmes(known_at)) or "none"
@@ -103,3 +150,21 @@ class Library:
     def named(self, name: str, known_at: int | None = None) -> tuple[Force, ...]:
         """One book for the whole history."""
         return (Force(self.book(name, known_at)),)
+
+
+def _first_difference(before: Mapping[str, Sequence[Force]], after: Mapping[str, Sequence[Force]]) -> Instant:
+    """The first instant at which another book is in force; FOREVER where there is none."""
+    found = [FOREVER]
+    for programme in before.keys() | after.keys():
+        old, new = before.get(programme, ()), after.get(programme, ())
+        borders = {force.since for force in (*old, *new)} | {BEGINNING}
+        found += [at for at in borders if _hash_at(old, at) != _hash_at(new, at)]
+    return min(found)
+
+
+def _position(sealed: Sealed) -> int:
+    return sealed.position
+
+
+def _hash_at(force: Sequence[Force], at: Instant) -> str | None:
+    return next((each.book.hash for each in force if each.since <= at < each.until), None)

@@ -33,6 +33,15 @@ def form(test: Expression, book: Book) -> Form | None:
     return tuple((place, int(weight * scale)) for place, weight in terms.items() if place is not None), op, bound
 
 
+def weights(formula: Expression, book: Book) -> dict[str, Fraction] | None:
+    """The measures of which a formula is the weighted sum; None where it is not linear, or has a constant."""
+    names = list(book.measures)
+    terms = _terms(formula.tree, formula, book, {name: place for place, name in enumerate(names)})
+    if terms is None or terms.get(None):
+        return None
+    return {names[place]: weight for place, weight in terms.items() if place is not None}
+
+
 def _minus(a: Terms | None, b: Terms | None) -> Terms | None:
     return None if b is None else _plus(a, {place: -weight for place, weight in b.items()})
 

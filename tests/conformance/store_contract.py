@@ -17,7 +17,8 @@ import pytest
 from ledger.errors import RulebookError
 from ledger.events.envelope import Event, Sealed, event
 from ledger.instants import FOREVER, parse
-from ledger.projections.store import Store, rows_of
+from ledger.projections.rows import advanced
+from ledger.projections.store import Made, Store
 from ledger.rules import book as books
 from ledger.rules.library import Library
 from ledger.rules.life import Force, Life
@@ -66,6 +67,11 @@ def sale(on: str, amount: str, currency: str = "USD", **more: Any) -> Event:
 def stream(partner: str, *events: Event, first: int = 1) -> list[Sealed]:
     """The events of a partner, at positions from `first` on."""
     return [Sealed(first + n, f"partner/{partner}", n + 1, 0, b"", b"", made) for n, made in enumerate(events)]
+
+
+def rows_of(partner: str, events: Sequence[Sealed], library: Library = LIBRARY) -> Made:
+    """All rows of a partner of which each event was recorded alone."""
+    return partner, *advanced(events, library, lambda position: position, events[-1].position)
 
 
 SALES = stream("P-1", enrolled(), sale("2026-02-01", "600"), sale("2026-03-01", "100", "EUR"), sale("2026-03-01", "2000"), first=4)

@@ -1,0 +1,201 @@
+"""Rows in two clocks: what holds in [since, until), as it was known in [known_from, known_until).
+
+`since` and `until` are effective times; `known_from` and `known_until` are positions of the log, at the grain of a commit: what was
+recorded at once is known at once. A partner's rows are made commit by commit, and an *epoch* is what lies between two commits that
+reach back behind what had been said before.
+
+In order   what a commit says lies at or after everything that was said before. Rows are changed in place: what was known earlier
+           does not answer for so late an instant. `KNOWN` says up to which instant each commit answers.
+Late       it reaches back. Rows that say something else of an instant before the horizon end in the clock of knowledge, and what is
+           true now begins there; rows beyond the horizon are made anew in place.
+
+So an event in order writes what it changes and nothing else, and a late one writes the past that it restates.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ledger.events.envelope import Sealed
+from ledger.instants import BEGINNING, FOREVER, Instant
+
+Identity = tuple[Any, ...]
+"""What tells a row of a table apart among those of its partner that are known at the same position; its last part is `since`."""
+
+Payload = tuple[Any, ...]
+Content = Mapping[str, Mapping[Identity, tuple[Instant, Payload]]]
+"""By table and identity: until when, and what. A function of the events and rulebooks known at a position."""
+
+ALWAYS = FOREVER
+"""The `known_until` of what is known now."""
+
+
+class Commit(NamedTuple):
+    """What was recorded at once, as far as it concerns a partner."""
+
+    position: int
+    """The last position of what was recorded."""
+    recorded_at: Instant
+    reach: Instant
+    """The earliest instant of which it may say something new."""
+    latest: Instant
+    """Its latest effective time."""
+
+
+def commits_of(events: Sequence[Sealed], ends: Callable[[int], int], after: int = 0) -> list[Commit]:
+    """The commits of a partner's events beyond a position; `ends` gives the last position of what was recorded with a position."""
+    stated = {(sealed.event.source, sealed.event.id): sealed.event.effective_at for sealed in events}
+    found: list[Commit] = []
+    for sealed in events[bisect_right(events, after, key=_position) :]:
+        at = sealed.event.effective_at
+        reach = min(at, _reversed_at(sealed, stated, events)) if sealed.event.kind == "event.reversed.v1" else at
+        end = ends(sealed.position)
+        if found and found[-1].position == end:
+            before = found[-1]
+            found[-1] = Commit(end, sealed.recorded_at, min(before.reach, reach), max(before.latest, at))
+        else:
+            found.append(Commit(end, sealed.recorded_at, reach, at))
+    return found
+
+
+def _position(sealed: Sealed) -> int:
+    return sealed.position
+
+
+def _reversed_at(reversal: Sealed, stated: Mapping[tuple[str, str], Instant], events: Iterable[Sealed]) -> Instant:
+    """The effective time of what a reversal takes back: the event, or its copies in the stream."""
+    target = reversal.event.data.reverses
+    at = stated.get((target.source, target.id))
+    if at is not None:
+        return at
+    cause = f"{target.source} {target.id}"
+    return min((sealed.event.effective_at for sealed in events if sealed.event.cause == cause), default=FOREVER)
+
+
+@dataclass(slots=True)
+class _Entry:
+    until: Instant
+    payload: Payload
+    known_from: int
+    stored: bool
+
+
+@dataclass(slots=True)
+class Changes:
+    """What becomes of a partner's stored rows. Rows are named by table and identity, among those that are known now."""
+
+    gone: list[tuple[str, Identity]] = field(default_factory=list)
+    changed: dict[tuple[str, Identity], tuple[Instant, Payload]] = field(default_factory=dict)
+    ended: list[tuple[str, Identity, int]] = field(default_factory=list)
+    """With the position from which they are known no more."""
+    new: list[tuple[str, Identity, Instant, Payload, int, int]] = field(default_factory=list)
+    """table, identity, until, payload, known from and until."""
+    head: tuple[Instant, int] | None = None
+    """Up to which instant the commit that was stored last answers, and its position; None where it still is the last."""
+    known: list[tuple[int, Instant, Instant]] = field(default_factory=list)
+    """position, recorded time, and up to which instant it answers."""
+
+
+class Clocked:
+    """A partner's rows, brought forward from what is stored to later commits."""
+
+    def __init__(self, content: Content | None = None, *, position: int = 0, horizon: Instant = BEGINNING, epoch: int = 0) -> None:
+        """`content` is that of `position`, up to which the rows are stored; none: nothing is."""
+        self.position, self.horizon, self.epoch = position, horizon, epoch
+        self._rows = {
+            table: {identity: _Entry(until, payload, 0, True) for identity, (until, payload) in rows.items()}
+            for table, rows in (content or {}).items()
+        }
+        self._changes = Changes()
+        self._stored = position
+
+    def advance(self, commits: Sequence[Commit], content_at: Callable[[int], Content]) -> None:
+        """To the last of these commits, which follow `position`. `content_at` is asked in order of positions."""
+        first = 0
+        while first < len(commits):
+            if self.position and commits[first].reach < self.horizon:
+                self._late(commits[first], content_at(commits[first].position))
+                first += 1
+                continue
+            last, horizon = first, max(self.horizon, commits[first].latest)
+            while last + 1 < len(commits) and commits[last + 1].reach >= horizon:
+                last += 1
+                horizon = max(horizon, commits[last].latest)
+            run = commits[first : last + 1]
+            self.epoch = self.epoch or run[0].position
+            self._in_order(content_at(run[-1].position))
+            for commit in run:
+                self._know(commit)
+            first = last + 1
+
+    def changes(self) -> Changes:
+        """What is to be written. Nothing can be advanced after it."""
+        found = self._changes
+        for table, rows in self._rows.items():
+            found.new += [
+                (table, identity, entry.until, entry.payload, entry.known_from, ALWAYS)
+                for identity, entry in rows.items()
+                if not entry.stored
+            ]
+        return found
+
+    def _know(self, commit: Commit) -> None:
+        found, until = self._changes, max(self.horizon, commit.reach)
+        if found.known:
+            found.known[-1] = (*found.known[-1][:2], until)
+        elif self._stored:
+            found.head = until, self._stored
+        found.known.append((commit.position, commit.recorded_at, FOREVER))
+        self.position, self.horizon = commit.position, max(self.horizon, commit.latest)
+
+    def _in_order(self, content: Content) -> None:
+        for table in self._rows.keys() | content.keys():
+            rows, found = self._rows.setdefault(table, {}), content.get(table, {})
+            for identity in [identity for identity in rows if identity not in found]:
+                self._drop(table, identity)
+            for identity, (until, payload) in found.items():
+                self._put(table, identity, until, payload, self.epoch)
+
+    def _late(self, commit: Commit, content: Content) -> None:
+        position, horizon = commit.position, self.horizon
+        for table in self._rows.keys() | content.keys():
+            rows, found = self._rows.setdefault(table, {}), content.get(table, {})
+            for identity in list(rows):
+                if identity[-1] >= horizon:
+                    self._drop(table, identity)
+                elif not _same(rows[identity], found.get(identity), horizon):
+                    self._end(table, identity, position)
+            for identity, (until, payload) in found.items():
+                self._put(table, identity, until, payload, position)
+        self.epoch = position
+        self._know(commit)
+
+    def _put(self, table: str, identity: Identity, until: Instant, payload: Payload, known_from: int) -> None:
+        rows = self._rows[table]
+        entry = rows.get(identity)
+        if entry is None:
+            rows[identity] = _Entry(until, payload, known_from, False)
+        elif entry.until != until or entry.payload != payload:
+            entry.until, entry.payload = until, payload
+            if entry.stored:
+                self._changes.changed[table, identity] = until, payload
+
+    def _drop(self, table: str, identity: Identity) -> None:
+        if self._rows[table].pop(identity).stored:
+            self._changes.changed.pop((table, identity), None)
+            self._changes.gone.append((table, identity))
+
+    def _end(self, table: str, identity: Identity, position: int) -> None:
+        entry = self._rows[table].pop(identity)
+        if entry.stored:
+            self._changes.ended.append((table, identity, position))
+        else:
+            self._changes.new.append((table, identity, entry.until, entry.payload, entry.known_from, position))
+
+
+def _same(entry: _Entry, found: tuple[Instant, Payload] | None, horizon: Instant) -> bool:
+    """Whether a row says the same of every instant before the horizon."""
+    return found is not None and entry.payload == found[1] and min(entry.until, horizon) == min(found[0], horizon)
