@@ -42,7 +42,7 @@ class Commit(NamedTuple):
     reach: Instant
     """The earliest instant of which it may say something new."""
     latest: Instant
-    """Its latest effective time."""
+    """Its latest effective time; BEGINNING for a rulebook alone, which says nothing that is the latest."""
 
 
 def commits_of(events: Sequence[Sealed], ends: Callable[[int], int], after: int = 0) -> list[Commit]:
@@ -143,7 +143,7 @@ class Clocked:
         return found
 
     def _know(self, commit: Commit) -> None:
-        found, until = self._changes, max(self.horizon, commit.reach)
+        found, until = self._changes, max(self.horizon, min(commit.reach, commit.latest))
         if found.known:
             found.known[-1] = (*found.known[-1][:2], until)
         elif self._stored:

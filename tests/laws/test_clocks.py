@@ -1,0 +1,205 @@
+"""What the rows say of an instant, as known at a position, is what the engine says: over random histories, commits and rulebooks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.errors import LedgerError
+from ledger.events.envelope import Sealed, event
+from ledger.instants import DAY, FOREVER, Instant, day_text
+from ledger.projections.achievements import scored_by
+from ledger.projections.rows import Partner, advanced, content_of, summed
+from ledger.projections.store import Store
+from ledger.rules.breakdown import point_measures
+from ledger.rules.library import Library
+from ledger.rules.life import Life
+from tests.laws.histories import PARTNER, examples, told
+from tests.laws.programmes import HISTORIES
+
+ALL = Library()
+class Recorded:
+    """A history with a rulebook in between, in commits of some events each."""
+
+    def __init__(self, name: str, history: Sequence[Sealed], dice: Random) -> None:
+        self.name = name
+        self.events = [sealed._replace(position=2 * sealed.position) for sealed in history]
+        self.last = self.events[-1].position + 1
+        inner = [position for position in range(1, self.last) if dice.random() < 0.7]
+        self.ends = sorted({*inner, self.last})
+        self.library = Library(self._published(name, dice), [book for book in ALL.books() if book.programme == name])
+
+    def _published(self, name: str, dice: Random) -> list[Sealed]:
+        """One of the programme's books again, as if another were published later: it asks less, or is withdrawn at once."""
+        books = [book for book in ALL.books() if book.programme == name]
+        book = dice.choice(books)
+        text = book.text.replace("sourced >= 63", "sourced >= 1").replace("total >= 129.15", "total >= 1") + "\n# again\n"
+        at = dice.randrange(len(self.events)) * 2 + 1
+        published = event(
+            "rulebook.published.v1", effective_at="2020-01-01", id="book", source="test", book=book.name, programme=name,
+            effective=day_text(book.effective), hash=sha256(text.encode()).hexdigest(), text=text, author="test",
+        )  # fmt: skip
+        found = [Sealed(at, f"programme/{name}", 1, 0, b"", b"", published)]
+        if dice.random() < 0.5 and at + 2 < self.last:
+            back = event(
+                "event.reversed.v1", effective_at="2020-01-02", id="back", source="test", reverses={"source": "test", "id": "book"},
+                reason="a mistake", author="test",
+            )  # fmt: skip
+            found.append(Sealed(at + 2, f"programme/{name}", 2, 0, b"", b"", back))
+        return found
+
+    def end(self, position: int) -> int:
+        return self.ends[bisect_left(self.ends, position)]
+
+    def until(self, position: int) -> list[Sealed]:
+        return [sealed for sealed in self.events if sealed.position <= position]
+
+    def life(self, known_at: int) -> Life:
+        return Life(self.until(known_at), self.library.force(self.name, known_at))
+
+    def apply(self, store: Store, stops: Sequence[int]) -> None:
+        """Commit by commit, or several at once."""
+        for stop in stops:
+            events = self.until(stop)
+            with store.writing() as connection:
+                before: Partner | None = store.states(connection, [PARTNER]).get(PARTNER)
+                if events and (before is None or before.known < stop):
+                    made = (PARTNER, *advanced(events, self.library, self.end, stop, before))
+                    (store.change if before is not None else store.write)(connection, [made])
+
+
+def recorded(name: str, history: Sequence[Sealed], dice: Random) -> tuple[Recorded, Store]:
+    known, store = Recorded(name, history, dice), Store(":memory:")
+    known.apply(store, [end for end in known.ends if dice.random() < 0.6 or end == known.last])
+    return known, store
+
+
+def law(n: int) -> Any:
+    """Over `n` histories of each programme."""
+
+    def made(holds: Any) -> Any:
+        @pytest.mark.parametrize("name", list(HISTORIES))
+        def test(name: str) -> None:
+            @examples(n)
+            @given(HISTORIES[name], st.randoms(use_true_random=False))
+            def over(history: list[Sealed], dice: Random) -> None:
+                if history:
+                    holds(name, history, dice)
+
+            over()
+
+        return test
+
+    return made
+
+
+@law(25)
+def test_brought_forward_or_made_anew_the_rows_are_the_same(name: str, history: list[Sealed], dice: Random) -> None:
+    known, store = recorded(name, history, dice)
+    anew = Store(":memory:")
+    with anew.writing() as connection:
+        anew.write(connection, [(PARTNER, *advanced(known.events, known.library, known.end, known.last))])
+    ours, theirs = store.dump(), anew.dump()
+    for table in theirs:
+        assert ours[table] == theirs[table], (table, told(history))
+    _do_not_overlap(ours["levels"], 3)
+    _do_not_overlap(ours["scores"], 2)
+
+
+def _do_not_overlap(rows: Sequence[tuple[Any, ...]], since: int) -> None:
+    """Of what is told apart by its names alone, one row holds at an instant as known at a position."""
+    for i, row in enumerate(rows):
+        for other in rows[:i]:
+            if row[:since] == other[:since]:
+                in_time = max(row[since], other[since]) < min(row[since + 1], other[since + 1])
+                assert not (in_time and max(row[-2], other[-2]) < min(row[-1], other[-1])), (row, other)
+
+
+@law(40)
+def test_rows_say_what_the_engine_says_at_any_two_dates(name: str, history: list[Sealed], dice: Random) -> None:
+    known, store = recorded(name, history, dice)
+    edges = sorted({sealed.event.effective_at for sealed in known.events} | {row[3] for row in store.dump()["levels"]})
+    first = known.end(known.events[0].position)
+    for _ in range(12):
+        known_at = dice.choice([end for end in known.ends if end >= first])
+        at = dice.choice(edges) + dice.choice((-1, 0, 0, 1, 20 * DAY, 365 * DAY, 700 * DAY))
+        life = known.life(known_at)
+        unanswered = store.unanswered(at, known_at)
+        horizon = max(sealed.event.effective_at for sealed in known.until(known_at))
+        if at < horizon or known_at == known.last:
+            assert not unanswered, "the rows answer for every instant before the latest that was known"
+        if not unanswered:
+            _agree(name, store, life, at, known_at, told(history))
+        if known_at == known.last:
+            _agree(name, store, life, at, None, told(history))
+
+
+def _agree(name: str, store: Store, life: Life, at: Instant, known_at: int | None, said: str) -> None:
+    where = at, known_at, said
+    for own in life.ladders():
+        try:
+            tiers = own.tier(at), own.credited_tier(at)
+        except LedgerError:
+            assert PARTNER not in store.levels_at(name, at, own.award, known_at), where
+            return
+        assert store.levels_at(name, at, own.award, known_at).get(PARTNER, (None, None)) == tiers, where
+    values, book = life.values(at), life.book(at)
+    points = store.points_at(name, at, known_at).get(PARTNER, {})
+    for measure in point_measures(book):
+        assert points.get(measure.name, 0) == values[measure.name], (measure.name, *where)
+    by = scored_by(book)
+    if by is not None and (sums := summed(book)) is not None:
+        assert sum((points.get(measure, Fraction(0)) for measure in sums), Fraction(0)) == values[by], where
+    elif by is not None and at >= life.first:
+        assert store.scores_at(name, at, known_at).get(PARTNER, (by, values[by])) == (by, values[by]), where
+
+
+@law(15)
+def test_what_was_known_stays_known(name: str, history: list[Sealed], dice: Random) -> None:
+    """Later commits change no answer that the rows gave before; they may leave it to the engine."""
+    known, store = Recorded(name, history, dice), Store(":memory:")
+    asked: list[tuple[Instant, int]] = []
+    answers: list[tuple[Any, Any]] = []
+    edges = [sealed.event.effective_at for sealed in known.events]
+    for stop in sorted(dice.sample(known.ends, min(5, len(known.ends)))):
+        known.apply(store, [stop])
+        for place, answer in zip(asked, answers, strict=True):
+            if not store.unanswered(*place):
+                assert _said(name, store, *place) == answer, (place, stop, told(history))
+        if known.until(stop):
+            place = dice.choice(edges) + dice.choice((-1, 0, 30 * DAY)), stop
+            if not store.unanswered(*place):
+                asked.append(place)
+                answers.append(_said(name, store, *place))
+
+
+def _said(name: str, store: Store, at: Instant, known_at: int) -> tuple[Any, Any]:
+    awards = {"", *(award for book in ALL.books() if book.programme == name for award in book.awards)}
+    levels = {award: store.levels_at(name, at, award, known_at).get(PARTNER, (None, None)) for award in awards}
+    return levels, store.points_at(name, at, known_at)
+
+
+def test_the_content_of_a_position_is_what_is_known_now() -> None:
+    """The rows without an end of knowledge are those of the last position."""
+    dice = Random(7)
+
+    @examples(20)
+    @given(HISTORIES["hubspot"])
+    def over(history: list[Sealed]) -> None:
+        if not history:
+            return
+        known, store = recorded("hubspot", history, dice)
+        content, _ = content_of(known.events, known.library, known.last)
+        for table, rows in content.items():
+            now = {row[1:-2] for row in store.dump()[table] if row[-1] == FOREVER}
+            assert now == {(*identity, until, *payload) for identity, (until, payload) in rows.items()}, told(history)
+
+    over()
