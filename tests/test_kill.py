@@ -411,11 +411,11 @@ def prepared(case: Case, rows: str) -> None:
         case "behind":
             with opened(case.path) as (log, store), store.writing() as connection:
                 store.clear(connection)
-                history, half = History(log), log.head() // 2
-                library = Library([book for book in history.published() if book.position <= half])
+                history = History(log)
+                half, library = history.ends(log.head() // 2), Library(history.published())
                 for partner in history.partners():
                     if events := history.events(partner, half):
-                        store.apply(connection, partner, events, library)
+                        store.apply(connection, partner, events, library, history.ends, half)
                 store.mark(connection, half)
         case "spoilt":
             with closing(sqlite3.connect(read)) as connection, connection:
