@@ -44,6 +44,7 @@ class Project:
         self._bus = bus
         self._history = history
         self._store = store
+        self._contents = rows.Contents()
 
     def step(self, limit: int = PAGE, progress: Progress = lambda done, of: None) -> int:
         """How many messages were applied."""
@@ -52,7 +53,7 @@ class Project:
             return 0
         with self._store.writing() as connection:
             position = max(self._store.position(), *[seal_of(each).position for each in found])
-            apply(connection, found, self._history, Library(self._history.published()), self._store, progress)
+            apply(connection, found, self._history, Library(self._history.published()), self._store, self._contents, progress)
             self._store.mark(connection, position)
         return len(found)
 
@@ -107,6 +108,7 @@ class Worker:
         self._history = history
         self._store = store
         self._shelf = Shelf(history)
+        self._contents = rows.Contents()
         self._topic, self._topic_id = topic, topic_id
         self.go_on: Callable[[], None] = lambda: None
         """Called for each partner; it may raise, and then nothing of the batch is kept."""
@@ -123,7 +125,9 @@ class Worker:
             self.effect("apply")
             with self._store.writing() as connection:
                 self._advance(connection, found)
-                touched = apply(connection, found, self._history, self._shelf.library(), self._store, lambda *_: self.go_on())
+                touched = apply(
+                    connection, found, self._history, self._shelf.library(), self._store, self._contents, lambda *_: self.go_on()
+                )
                 self._store.look_again(connection, dict.fromkeys(touched, BEGINNING))
         except BaseException:
             self._stream.back()
@@ -143,7 +147,7 @@ class Worker:
 
 
 def apply(
-    connection: Transaction, messages: Sequence[Message], history: History, library: Library, store: Store,
+    connection: Transaction, messages: Sequence[Message], history: History, library: Library, store: Store, contents: rows.Contents,
     progress: Progress = lambda done, of: None,
 ) -> list[str]:  # fmt: skip
     """Bring the partners that messages touch up to them: at or below what was applied is dropped, the next is applied. Raises Gap."""
@@ -176,7 +180,7 @@ def apply(
             events, state = _until(partner, known[partner], wanted[partner], new.get(partner, ())), states.get(partner)
             if events:
                 (made if state is None else changed).append(
-                    (partner, *rows.advanced(events, library, history.ends, wanted[partner], state))
+                    (partner, *rows.advanced(events, library, history.ends, wanted[partner], state, contents))
                 )
             progress(done, len(names))
         store.write(connection, made)

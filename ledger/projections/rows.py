@@ -7,6 +7,7 @@ known earlier (see `clocks`).
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import gcd
@@ -59,25 +60,53 @@ class Partner(NamedTuple):
     parked: str | None
 
 
+class Contents:
+    """What was made last of some partners: whoever brings them forward again need not make it anew. It changes no row."""
+
+    def __init__(self, rows_max: int = 200_000) -> None:
+        self._max = rows_max
+        self._count = 0
+        self._kept: OrderedDict[str, tuple[int, Content]] = OrderedDict()
+
+    def get(self, stream: str, position: int) -> Content | None:
+        at, content = self._kept.get(stream, (0, None))
+        return content if at == position else None
+
+    def put(self, stream: str, position: int, content: Content) -> None:
+        self._count += _size(content) - _size(self._kept.pop(stream, (0, {}))[1])
+        self._kept[stream] = position, content
+        while self._count > self._max:
+            self._count -= _size(self._kept.popitem(last=False)[1][1])
+
+
+def _size(content: Content) -> int:
+    return sum(map(len, content.values()))
+
+
 def advanced(
-    events: Sequence[Sealed], library: Library, ends: Callable[[int], int], until: int, before: Partner | None = None
-) -> tuple[Partner, Changes]:
+    events: Sequence[Sealed], library: Library, ends: Callable[[int], int], until: int, before: Partner | None = None,
+    contents: Contents | None = None,
+) -> tuple[Partner, Changes]:  # fmt: skip
     """A partner's rows brought forward to a position: from nothing, or from what is stored (`before`).
 
     `events` are all that the partner has up to the last position of what was recorded with `until`, in order of version; `ends` gives
     the last position of what was recorded with a position.
     """
-    after = before.known if before is not None else 0
-    content, parked = content_of(events, library, after) if before is not None else (None, None)
-    position, horizon, epoch = (before.known, before.horizon, before.epoch) if before is not None else (0, BEGINNING, 0)
-    rows = Clocked(content, position=position, horizon=horizon, epoch=epoch)
-    if before is not None:
-        parked = before.parked
+    stream = events[0].stream
+    if before is None:
+        rows, after, parked = Clocked(), 0, None
+    else:
+        after, parked = before.known, before.parked
+        stored = contents.get(stream, after) if contents is not None else None
+        content = content_of(events, library, after)[0] if stored is None else stored
+        rows = Clocked(content, position=after, horizon=before.horizon, epoch=before.epoch)
     commits = _with_rulebooks(commits_of(events, ends, after), library, ends, max(after, events[0].position), until)
 
     def content_at(known_at: int) -> Content:
         nonlocal parked
         found, parked = content_of(events, library, known_at)
+        if contents is not None:
+            contents.put(stream, known_at, found)
         return found
 
     rows.advance(commits, content_at)
