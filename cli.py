@@ -116,7 +116,7 @@ class Ledger:
 
     def questions(self) -> Questions:
         self.catch_up()
-        return Questions(self.history, self.store, self.clock)
+        return Questions(self.history, self.store, self.clock, (lambda: _applied(self)) if self.has_stations else None)
 
 
 # -- plumbing ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ledger.errors import NotFound
 from ledger.events.envelope import Sealed
-from ledger.instants import Instant
+from ledger.instants import FOREVER, Instant
 from ledger.log import Log
 
 _AT_ONCE = 100_000
@@ -20,7 +20,8 @@ class History:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._ends = array("q")
+        self._from, self._ends = FOREVER, array("q")
+        """The last positions of all inserts beyond a position, as far as they were asked for."""
 
     def head(self) -> int:
         return self._log.head()
@@ -31,13 +32,19 @@ class History:
 
     def ends(self, position: int) -> int:
         """The last position of what was recorded at once with a position. Raises NotFound for one that is not in the log."""
+        if position <= self._from:
+            self._from, self._ends = position - 1, array("q")
         ends = self._ends
         while not ends or ends[-1] < position:
-            more = self._log.insert_ends(ends[-1] if ends else 0, _AT_ONCE)
+            more = self._log.insert_ends(ends[-1] if ends else self._from, _AT_ONCE)
             if not more:
                 raise NotFound(f"position {position} is not in the log", hint=f"the last position is {self.head()}")
             ends.extend(more)
         return ends[bisect_left(ends, position)]
+
+    def is_end(self, position: int) -> bool:
+        """Whether a position is the last one of what was recorded at once."""
+        return self._log.insert_ends(position - 1, 1) == [position]
 
     def partners(self) -> list[str]:
         return [stream.partition("/")[2] for stream in self._log.streams("partner/")]

@@ -19,7 +19,7 @@ from ledger.projections import achievements as achieved
 from ledger.projections import competencies
 from ledger.projections import licences as counts
 from ledger.projections.achievements import Achievement, Honour, Place
-from ledger.projections.rows import programmes_of
+from ledger.projections.rows import programmes_of, summed
 from ledger.projections.store import Store
 from ledger.rules import breakdown, counted, risk, standing
 from ledger.rules.answers import (
@@ -61,6 +61,8 @@ class History(Protocol):
 
     def ends(self, position: int) -> int: ...
 
+    def is_end(self, position: int) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -78,7 +80,8 @@ class Moment:
 class Ranked:
     """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why.
 
-    `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has tiers at all.
+    `points` are the sums of lots, and the score. `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has
+    tiers at all.
     """
 
     place: int | None
@@ -132,10 +135,14 @@ class Impact:
 class Questions:
     """Asks lives of partners; keeps a few of them, which changes no answer."""
 
-    def __init__(self, history: History, store: Store, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, history: History, store: Store, clock: Callable[[], Instant], applied: Callable[[], int] | None = None
+    ) -> None:  # fmt: skip
+        """`applied`: up to which position the read models have come; by default as the store says."""
         self.history = history
         self.store = store
         self._clock = clock
+        self._applied = store.position if applied is None else applied
         self._lives: OrderedDict[tuple[object, ...], Life] = OrderedDict()
         self.library = Library(history.published())
 
@@ -320,29 +327,77 @@ class Questions:
         Those that had left the programme by then are not among them. Raises NotFound where they are of several programmes.
         """
         at = self.as_of(moment)
-        return self._ranked(moment, lambda _: at, names)
+        told = self._from_rows(moment, at)
+        rest = [partner for partner in self.history.partners() if partner not in told] if told else None
+        return self._placed([row for row in told.values() if row is not None] + self._judged(moment, lambda _: at, rest), names)
 
-    def _ranked(self, moment: Moment, when: Callable[[Life], Instant], names: Mapping[str, str] | None) -> list[Ranked]:
-        parked, rows, programmes = self.store.partners(), dict[str, Ranked](), set[str]()
-        for partner, life in self._each(moment):
+    def _from_rows(self, moment: Moment, at: Instant) -> dict[str, Ranked | None]:
+        """What the read models say of an instant; None of a partner that had left. Who is not among them, the engine is asked about."""
+        known_at = self.position(moment)
+        if moment.rulebook is not None or moment.award is not None or at > self._clock() or not self._rows_know(known_at):
+            return {}
+        parked, unanswered, found = self.store.partners(), self.store.unanswered(at, known_at), dict[str, Ranked | None]()
+        books = {book.name: book for book in self.library.books(known_at)}
+        points: dict[str, dict[str, dict[str, Fraction]]] = {}
+        scores: dict[str, dict[str, tuple[str, Fraction]]] = {}
+        several: set[str] = set()
+        for partner, level in self.store.standings_at(at, known_at, moment.programme):
+            several |= {partner} & found.keys()
+            book, programme = books[level.book], level.programme
+            if programme not in points:
+                points[programme] = self.store.points_at(programme, at, known_at)
+                scores[programme] = self.store.scores_at(programme, at, known_at)
+            by, sums, own = achieved.scored_by(book), summed(book), points[programme].get(partner, {})
+            lots = {measure.name: own.get(measure.name, Fraction(0)) for measure in breakdown.point_measures(book)}
+            if by is None:
+                score = Fraction(0)
+            elif sums is not None:
+                score = sum((lots[name] for name in sums), Fraction(0))
+            elif partner in scores[programme]:
+                score = scores[programme][partner][1]
+            else:
+                continue  # before its first fact
+            told = lots | ({by: score} if by is not None else {})
+            row = Ranked(
+                None, partner, level.credited, level.performance, score, told, parked.get(partner), by, bool(book.ranks), programme
+            )
+            found[partner] = row if level.enrolled else None
+        return {partner: row for partner, row in found.items() if partner not in unanswered and partner not in several}
+
+    def _rows_know(self, known_at: int) -> bool:
+        """Whether the read models have come to a position at which a commit ends."""
+        return 0 < known_at <= self._applied() and self.history.is_end(known_at)
+
+    def _judged(self, moment: Moment, when: Callable[[Life], Instant], partners: Sequence[str] | None = None) -> list[Ranked]:
+        """What the engine says of partners that had not left; default of all."""
+        parked, rows = self.store.partners(), list[Ranked]()
+        for partner, life in self._each(moment, partners):
             try:
                 at = when(life)
                 if not life.left(at):
                     values, book = life.values(at), life.book(at)
                     by, credited = achieved.scored_by(book), life.credited_tier(at)
-                    score, tiered = values[by] if by is not None else Fraction(0), bool(book.ranks)
-                    rows[partner] = Ranked(
-                        None, partner, credited, life.tier(at), score, values, parked.get(partner), by, tiered, book.programme
+                    told = {measure.name: values[measure.name] for measure in breakdown.point_measures(book)}
+                    if by is not None:
+                        told[by] = values[by]
+                    score, tiered = told[by] if by is not None else Fraction(0), bool(book.ranks)
+                    rows.append(
+                        Ranked(None, partner, credited, life.tier(at), score, told, parked.get(partner), by, tiered, book.programme)
                     )
-                    programmes.add(book.programme)
             except CANNOT_JUDGE as error:
-                rows[partner] = Ranked(None, partner, None, None, None, {}, error.what)
+                rows.append(Ranked(None, partner, None, None, None, {}, error.what))
+        return rows
+
+    def _placed(self, rows: Sequence[Ranked], names: Mapping[str, str] | None) -> list[Ranked]:
+        """By score, those that cannot be judged last. Raises NotFound where they are of several programmes."""
+        programmes = {row.programme for row in rows if row.score is not None}
         if len(programmes) > 1:
             hint = f"name one: {', '.join(sorted(programmes))}"
             raise NotFound("scores of several programmes do not make one ranking", hint=hint, code="programme_needed")
-        places = achieved.ranking({partner: row.score for partner, row in rows.items() if row.score is not None}, names)
-        judged = [replace(rows[place.partner], place=place.place) for place in places]
-        return judged + [row for row in rows.values() if row.score is None]
+        by_partner = {row.partner: row for row in rows}
+        places = achieved.ranking({row.partner: row.score for row in rows if row.score is not None}, names)
+        judged = [replace(by_partner[place.partner], place=place.place) for place in places]
+        return judged + sorted([row for row in rows if row.score is None], key=lambda row: row.partner)
 
     def nominees(
         self, moment: Moment, year: int | None = None, best: int = achieved.NOMINEES, names: Mapping[str, str] | None = None
@@ -355,7 +410,7 @@ class Questions:
             return ends[-1][1]
 
         asked = moment if year is None else replace(moment, as_of=achieved.second_quarter_end(year, "UTC") + DAY)
-        rows = self._ranked(asked, when, names)
+        rows = self._placed(self._judged(asked, when), names)
         if not ends:
             return None
         scored = {row.partner: row.score for row in rows if row.score is not None}

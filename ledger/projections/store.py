@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, MetaData, Table, delete, func, inspect, select, update
 from sqlalchemy import Text as _Text
@@ -131,6 +131,16 @@ Made = tuple[str, Partner, Changes]
 CLOCKED = {table.name: table for table in (LEVELS, LOTS, SCORES, INTERVALS)}
 TABLES = (PARTNERS, KNOWN, *CLOCKED.values())
 _NAMES_MAX = 10_000
+
+
+class Standing(NamedTuple):
+    """A row of LEVELS at an instant."""
+
+    programme: str
+    performance: str | None
+    credited: str | None
+    book: str
+    enrolled: int
 
 
 class Store:
@@ -351,6 +361,16 @@ class Store:
         query = sql(f"SELECT partner FROM (SELECT partner, ({last}) AS until FROM partners) AS answers WHERE until <= :at")
         with self._engine.connect() as connection:
             return set(connection.execute(query, {"known_at": known_at, "at": at}).scalars())
+
+    def standings_at(self, at: Instant, known_at: int, programme: str | None = None) -> list[tuple[str, Standing]]:
+        """Tiers by partner and programme, of rulebooks without awards; of one programme, or of all."""
+        query = select(
+            LEVELS.c.partner, LEVELS.c.programme, LEVELS.c.performance, LEVELS.c.credited, LEVELS.c.book, LEVELS.c.enrolled
+        ).where(LEVELS.c.award == "", *_at(LEVELS, at, known_at))
+        if programme is not None:
+            query = query.where(LEVELS.c.programme == programme)
+        with self._engine.connect() as connection:
+            return [(partner, Standing(*rest)) for partner, *rest in connection.execute(query)]
 
     def levels_at(
         self, programme: str, at: Instant, award: str = "", known_at: int | None = None

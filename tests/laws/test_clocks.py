@@ -7,16 +7,23 @@ from collections.abc import Sequence
 from fractions import Fraction
 from hashlib import sha256
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.bus import InProcessBus
+from consumers.project import Project
 from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed, event
+from ledger.history import History
 from ledger.instants import DAY, FOREVER, Instant, day_text
+from ledger.intake import Intake
+from ledger.log import Log
 from ledger.projections.achievements import scored_by
+from ledger.projections.questions import Moment, Questions
 from ledger.projections.rows import Partner, advanced, content_of, summed
 from ledger.projections.store import Store
 from ledger.rules.breakdown import point_measures
@@ -203,3 +210,31 @@ def test_the_content_of_a_position_is_what_is_known_now() -> None:
             assert now == {(*identity, until, *payload) for identity, (until, payload) in rows.items()}, told(history)
 
     over()
+
+
+@law(12)
+def test_a_ranking_from_rows_is_the_engine_s(name: str, history: list[Sealed], dice: Random) -> None:
+    """Of several partners, at any two dates: from the rows where they answer, and the same from the engine alone."""
+    with TemporaryDirectory() as folder, Log(f"{folder}/ledger.db") as log:
+        times = iter(range(1_900_000_000_000_000, 1_900_000_000_010_000))
+        intake = Intake(log, lambda: next(times))
+        copies = [_of(s.event.body, partner) for s in history for partner in ("A", "B", "C") if dice.random() < 0.8]
+        while copies:
+            n = dice.choice((1, 1, 2, 5))
+            intake.record(copies[:n])
+            copies = copies[n:]
+        log_history, store = History(log), Store(":memory:")
+        if not log.head():
+            return
+        Project(InProcessBus(), log_history, store).rebuild()
+        edges = [s.event.effective_at for s in history]
+        rows, engine = Questions(log_history, store, lambda: FOREVER - 1), Questions(log_history, store, lambda: FOREVER - 1, lambda: 0)
+        for _ in range(4):
+            at = dice.choice(edges) + dice.choice((-1, 0, 30 * DAY, 400 * DAY))
+            moment = Moment(as_of=at, known_at=dice.choice((log.head(), dice.randint(1, log.head()))), programme=name)
+            assert rows.ranking(moment) == engine.ranking(moment), (moment, told(history))
+
+
+def _of(body: bytes, partner: str) -> bytes:
+    """The same event of another partner, from a source of its own."""
+    return body.replace(b'"source":"test"', b'"source":"%s"' % partner.encode()).replace(b'"subject":"P-1"', b'"subject":"%s"' % partner.encode())
