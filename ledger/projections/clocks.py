@@ -6,8 +6,9 @@ reach back behind what had been said before.
 
 In order   what a commit says lies at or after everything that was said before. Rows are changed in place: what was known earlier
            does not answer for so late an instant. `KNOWN` says up to which instant each commit answers.
-Late       it reaches back. Rows that say something else of an instant before the horizon end in the clock of knowledge, and what is
-           true now begins there; rows beyond the horizon are made anew in place.
+Late       it reaches back behind the horizon, or behind what had been the past for a day while nothing else was recorded. Rows that
+           say something else of an instant before the horizon end in the clock of knowledge, and what is true now begins there; rows
+           beyond the horizon are made anew in place.
 
 So an event in order writes what it changes and nothing else, and a late one writes the past that it restates.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ledger.events.envelope import Sealed
-from ledger.instants import BEGINNING, FOREVER, Instant
+from ledger.instants import BEGINNING, DAY, FOREVER, Instant
 
 Identity = tuple[Any, ...]
 """What tells a row of a table apart among those of its partner that are known at the same position; its last part is `since`."""
@@ -28,6 +29,9 @@ Identity = tuple[Any, ...]
 Payload = tuple[Any, ...]
 Content = Mapping[str, Mapping[Identity, tuple[Instant, Payload]]]
 """By table and identity: until when, and what. A function of the events and rulebooks known at a position."""
+
+LAG = DAY
+"""What is recorded within a day of its effective time is no restatement, nor what is recorded within a day of what was recorded before."""
 
 ALWAYS = FOREVER
 """The `known_until` of what is known now."""
@@ -102,9 +106,12 @@ class Changes:
 class Clocked:
     """A partner's rows, brought forward from what is stored to later commits."""
 
-    def __init__(self, content: Content | None = None, *, position: int = 0, horizon: Instant = BEGINNING, epoch: int = 0) -> None:
+    def __init__(
+        self, content: Content | None = None, *, position: int = 0, recorded_at: Instant = BEGINNING, horizon: Instant = BEGINNING,
+        epoch: int = 0,
+    ) -> None:  # fmt: skip
         """`content` is that of `position`, up to which the rows are stored; none: nothing is."""
-        self.position, self.horizon, self.epoch = position, horizon, epoch
+        self.position, self.recorded_at, self.horizon, self.epoch = position, recorded_at, horizon, epoch
         self._rows = {
             table: {identity: _Entry(until, payload, 0, True) for identity, (until, payload) in rows.items()}
             for table, rows in (content or {}).items()
@@ -116,19 +123,22 @@ class Clocked:
         """To the last of these commits, which follow `position`. `content_at` is asked in order of positions."""
         first = 0
         while first < len(commits):
-            if self.position and commits[first].reach < self.horizon:
-                self._late(commits[first], content_at(commits[first].position))
+            commit = commits[first]
+            past = _past(self.horizon, self.recorded_at, commit)
+            if self.position and commit.reach < past:
+                self.horizon = past
+                self._late(commit, content_at(commit.position))
                 first += 1
                 continue
-            last, horizon = first, max(self.horizon, commits[first].latest)
-            while last + 1 < len(commits) and commits[last + 1].reach >= horizon:
+            last, horizon = first, max(self.horizon, commit.latest)
+            while last + 1 < len(commits) and commits[last + 1].reach >= _past(horizon, commits[last].recorded_at, commits[last + 1]):
                 last += 1
                 horizon = max(horizon, commits[last].latest)
             run = commits[first : last + 1]
             self.epoch = self.epoch or run[0].position
             self._in_order(content_at(run[-1].position))
-            for commit in run:
-                self._know(commit)
+            for each in run:
+                self._know(each)
             first = last + 1
 
     def changes(self) -> Changes:
@@ -149,7 +159,7 @@ class Clocked:
         elif self._stored:
             found.head = until, self._stored
         found.known.append((commit.position, commit.recorded_at, FOREVER))
-        self.position, self.horizon = commit.position, max(self.horizon, commit.latest)
+        self.position, self.recorded_at, self.horizon = commit.position, commit.recorded_at, max(self.horizon, commit.latest)
 
     def _in_order(self, content: Content) -> None:
         for table in self._rows.keys() | content.keys():
@@ -194,6 +204,12 @@ class Clocked:
             self._changes.ended.append((table, identity, position))
         else:
             self._changes.new.append((table, identity, entry.until, entry.payload, entry.known_from, position))
+
+
+def _past(horizon: Instant, before: Instant, commit: Commit) -> Instant:
+    """The instants before which a commit restates what was said. `before`: when the commit before it was recorded."""
+    asked = commit.recorded_at - LAG
+    return max(horizon, commit.recorded_at) if before < asked and commit.reach < asked else horizon
 
 
 def _same(entry: _Entry, found: tuple[Instant, Payload] | None, horizon: Instant) -> bool:

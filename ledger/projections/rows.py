@@ -53,8 +53,10 @@ class Partner(NamedTuple):
     """Of its last event."""
     known: int
     """The last position of its last commit, which may be that of a rulebook."""
+    recorded_at: Instant
+    """When that commit was recorded."""
     horizon: Instant
-    """Its latest effective time."""
+    """Before which the rows tell the past in both clocks."""
     epoch: int
     """The last commit that reached back."""
     parked: str | None
@@ -99,7 +101,7 @@ def advanced(
         after, parked = before.known, before.parked
         stored = contents.get(stream, after) if contents is not None else None
         content = content_of(events, library, after)[0] if stored is None else stored
-        rows = Clocked(content, position=after, horizon=before.horizon, epoch=before.epoch)
+        rows = Clocked(content, position=after, recorded_at=before.recorded_at, horizon=before.horizon, epoch=before.epoch)
     commits = _with_rulebooks(commits_of(events, ends, after), library, ends, max(after, events[0].position), until)
 
     def content_at(known_at: int) -> Content:
@@ -111,7 +113,7 @@ def advanced(
 
     rows.advance(commits, content_at)
     last = events[-1]
-    return Partner(last.version, last.position, rows.position, rows.horizon, rows.epoch, parked), rows.changes()
+    return Partner(last.version, last.position, rows.position, rows.recorded_at, rows.horizon, rows.epoch, parked), rows.changes()
 
 
 def _with_rulebooks(commits: list[Commit], library: Library, ends: Callable[[int], int], after: int, until: int) -> list[Commit]:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, MetaData, Table, delete, func, inspect, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Index, MetaData, Table, delete, func, inspect, select, update
 from sqlalchemy import Text as _Text
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import TEXT
 
 from ledger.engines import on_postgres, open_engine, put, upsert
+from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING, Instant
-from ledger.projections import rows
+from ledger.projections import rows, views
 from ledger.projections.clocks import ALWAYS, Changes
 from ledger.projections.rows import Partner
 from ledger.rules.library import Library
@@ -41,6 +44,7 @@ PARTNERS = Table(
     Column("version", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("known", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
     Column("horizon", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("parked", Text),
@@ -92,6 +96,7 @@ SCORES = _clocked(
     Column("micro", BigInteger, nullable=False),
 )
 INTERVALS = _clocked(rows.INTERVALS, _key("kind", "key", "position"), Column("detail", Text), Column("ended_by", BigInteger))
+Index("levels_restated", LEVELS.c.known_until, sqlite_where=LEVELS.c.known_until < ALWAYS, postgresql_where=LEVELS.c.known_until < ALWAYS)
 KNOWN = Table(
     "known",
     METADATA,
@@ -133,6 +138,29 @@ TABLES = (PARTNERS, KNOWN, *CLOCKED.values())
 _NAMES_MAX = 10_000
 
 
+class QueryError(LedgerError):
+    """A statement that the read models do not answer."""
+
+    code = "query_failed"
+    exit_code = 2
+
+
+class Restated(NamedTuple):
+    """A stretch of a partner's past of which a later commit says another tier."""
+
+    partner: str
+    programme: str
+    award: str
+    since: Instant
+    until: Instant
+    performance_before: str | None
+    performance_after: str | None
+    credited_before: str | None
+    credited_after: str | None
+    position: int
+    recorded_at: Instant
+
+
 class Standing(NamedTuple):
     """A row of LEVELS at an instant."""
 
@@ -161,8 +189,14 @@ class Store:
             )
             if _is_made(connection):  # by another process meanwhile
                 return
+            for view in views.VIEWS:
+                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
             METADATA.drop_all(connection)
             METADATA.create_all(connection)
+            postgres = on_postgres(connection)
+            for view in views.VIEWS:
+                for statement in (view.sql(postgres=postgres), *(view.comments() if postgres else ())):
+                    connection.execute(sql(statement.replace(":", "\\:")))
             connection.execute(MADE.insert().values(version=SCHEMA))
 
     def close(self) -> None:
@@ -398,6 +432,34 @@ class Store:
         with self._engine.connect() as connection:
             return {partner: (name, _exact(exact)) for partner, name, exact in connection.execute(query)}
 
+    def restated(self, after: int, until: int) -> list[Restated]:
+        """What the commits at positions in (after, until] made another of past tiers, by position, partner and time."""
+        view = views.RESTATEMENTS.select(postgres=on_postgres(self._engine))
+        query = f"{view} AND r.known_until > {after:d} AND r.known_until <= {until:d} ORDER BY position, partner, programme, award, since"
+        with self._engine.connect() as connection:
+            return [Restated(*row) for row in connection.execute(sql(query))]
+
+    def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The columns and rows of one statement that only reads. Raises QueryError, also for one that writes."""
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if on_postgres(self._engine):
+                cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+                connection.commit()
+                cursor.execute(statement, prepare=True)  # type: ignore[call-arg]  # so that it is one statement
+            else:
+                cursor.execute("PRAGMA query_only = ON")
+                cursor.execute(statement)
+            if cursor.description is None:
+                raise QueryError("the statement gives no rows", hint="it may read, and only read")
+            return [column[0] for column in cursor.description], [tuple(map(_cell, row)) for row in cursor.fetchall()]
+        except (connection.dbapi_connection.Error, self._engine.dialect.dbapi.Error) as error:  # type: ignore[union-attr]
+            said = str(error).strip().partition("\n")[0]
+            raise QueryError(said, hint="points schema lists the views and their columns") from error
+        finally:
+            connection.invalidate()
+
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table in a fixed order: for comparing with a fresh rebuild."""
         with self._engine.connect() as connection:
@@ -415,6 +477,15 @@ def _at(table: Table, at: Instant, known_at: int | None) -> list[ColumnElement[b
     """The rows of an instant as known at a position; None: as known now."""
     known = [table.c.known_until == ALWAYS] if known_at is None else [table.c.known_from <= known_at, table.c.known_until > known_at]
     return [table.c.since <= at, table.c.until > at, *known]
+
+
+def _cell(value: Any) -> Any:
+    """Times as texts, decimals as whole numbers where they are whole."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else str(value)
+    return value
 
 
 def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
