@@ -34,16 +34,16 @@ from ledger.errors import LedgerError, NotFound, Parked, Refusal, Refused, Ruleb
 from ledger.events.envelope import decode, event
 from ledger.guards import Associations
 from ledger.history import History
-from ledger.instants import DAY, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
+from ledger.instants import BEGINNING, DAY, FOREVER, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
 from ledger.intake import Accepted, Duplicate, Intake, Receipt, utc_now
 from ledger.languages import LANGUAGES, speak, spoken, t
 from ledger.log import Log, is_url, migrate
 from ledger.projections import achievements as achieved
 from ledger.projections import dashboard as boards
 from ledger.projections import licences as counts
-from ledger.projections import spread
+from ledger.projections import spread, views
 from ledger.projections.questions import Moment, Questions, Ranked
-from ledger.projections.store import Store
+from ledger.projections.store import Restated, Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
 from ledger.rules.answers import (
@@ -135,7 +135,7 @@ SECTIONS = {
         "quick-wins",
         "licences",
     ),
-    "Many partners": ("ranking", "at-risk", "nominees", "awards"),
+    "Many partners": ("ranking", "at-risk", "nominees", "awards", "restatements", "sql", "schema"),
     "Writing": ("record", "import", "override", "reverse", "expire"),
     "Rules and keeping": ("rules", "rebuild", "verify", "export", "migrate", "demo"),
     "On Kafka": ("run", "status", "topics", "refused", "parked", "restore"),
@@ -1353,6 +1353,56 @@ def _say_parked(partners: Iterable[str]) -> None:
         more = t(" and {count} more", count=len(named) - 3) if len(named) > 3 else ""
         said = "points: {count} parked, and not judged: {partners}{more}; ask for the standing of each to see why"
         out.say(t(said, count=len(named), partners=", ".join(named[:3]), more=more))
+
+
+@main.command()
+@click.argument("period", required=False)
+@click.option("--partner", help="Of one partner only.")
+@output
+@click.pass_obj
+def restatements(settings: Settings, period: str | None, partner: str | None, form: str) -> None:
+    """Past tiers that became others by what was recorded in PERIOD, late or reversed; default at any time."""
+    with _open(settings) as ledger:
+        since, until = (BEGINNING, FOREVER) if period is None else dates.period(period, ledger.clock(), settings.zone)
+        found = [each for each in ledger.questions().restatements(since, until) if partner in (None, each.partner)]
+        names = _partners(ledger)
+        lines = [(out.named(r.partner, names.get(r.partner)), *_restated(r), r.position, out.when(r.recorded_at)) for r in found]
+        tiers = ("credited before", "credited after", "performance before", "performance after")
+        columns = ("partner", "award", "since", "until", *tiers, "position", "recorded")
+        out.rows(columns, lines, form, found)
+
+
+def _restated(found: Restated) -> tuple[str, ...]:
+    """The award, from when until when, and the tiers before and after as people call them."""
+    called = _called(found.programme)
+    award = _award(called, found.award) if found.award else ""
+    tiers = (found.credited_before, found.credited_after, found.performance_before, found.performance_after)
+    return award, out.when(found.since), out.when(found.until), *map(called, tiers)
+
+
+@main.command("sql")
+@click.argument("query")
+@output
+@click.pass_obj
+def sql(settings: Settings, query: str, form: str) -> None:
+    """Ask the read models in SQL: one statement that only reads. points schema lists what there is; - reads it from stdin."""
+    with _open(settings) as ledger:
+        ledger.catch_up()
+        columns, found = ledger.store.query(sys.stdin.read() if query == "-" else query)
+    out.answer(columns, found, form)
+
+
+@main.command()
+@click.argument("view", required=False, type=click.Choice([view.name for view in views.VIEWS]))
+@output
+@click.pass_obj
+def schema(settings: Settings, view: str | None, form: str) -> None:
+    """The views that points sql reads, or the columns of one VIEW. Their names stay."""
+    if view is None:
+        out.rows(("view", "what it tells"), [(each.name, each.comment) for each in views.VIEWS], form)
+        return
+    (found,) = [each for each in views.VIEWS if each.name == view]
+    out.rows(("column", "type", "what it tells"), [(column.name, column.type, column.comment) for column in found.columns], form)
 
 
 @main.command("at-risk")

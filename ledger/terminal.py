@@ -183,6 +183,16 @@ def rows(
             table(columns, lines, title)
 
 
+def answer(columns: Sequence[str], lines: Sequence[Sequence[Any]], format: str) -> None:
+    """What a query gave, under the names that it has there; a name that comes twice is told apart."""
+    seen: dict[str, int] = {}
+    names = []
+    for name in columns:
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    rows([Told(name, name) for name in names], lines, format)
+
+
 def _objects(columns: Sequence[str], lines: Iterable[Sequence[Any]], answers: Iterable[Any] | None) -> list[Any]:
     if answers is not None:
         return [plain(answer) for answer in answers]

@@ -20,7 +20,7 @@ from ledger.projections import competencies
 from ledger.projections import licences as counts
 from ledger.projections.achievements import Achievement, Honour, Place
 from ledger.projections.rows import programmes_of, summed
-from ledger.projections.store import Store
+from ledger.projections.store import Restated, Store
 from ledger.rules import breakdown, counted, risk, standing
 from ledger.rules.answers import (
     ActiveOverride,
@@ -343,6 +343,8 @@ class Questions:
         several: set[str] = set()
         for partner, level in self.store.standings_at(at, known_at, moment.programme):
             several |= {partner} & found.keys()
+            if level.book not in books:
+                continue  # before its first fact
             book, programme = books[level.book], level.programme
             if programme not in points:
                 points[programme] = self.store.points_at(programme, at, known_at)
@@ -356,7 +358,7 @@ class Questions:
             elif partner in scores[programme]:
                 score = scores[programme][partner][1]
             else:
-                continue  # before its first fact
+                continue
             told = lots | ({by: score} if by is not None else {})
             row = Ranked(
                 None, partner, level.credited, level.performance, score, told, parked.get(partner), by, bool(book.ranks), programme
@@ -437,6 +439,10 @@ class Questions:
                         yield Endangered(partner, each.credited_tier(at), each.tier(at), endangered, lost, None, each.award, programme)
             except CANNOT_JUDGE as error:
                 yield Endangered(partner, None, None, None, None, error.what)
+
+    def restatements(self, since: Instant, until: Instant) -> list[Restated]:
+        """Past tiers that became others by what was recorded in [since, until), as far as the read models have come."""
+        return self.store.restated(self.history.position_at(since - 1), self.history.position_at(until - 1))
 
     def impact(self, book: Book, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Impact]:
         """Whose credited tier would be another if a rulebook were published, and from when: by what is known and can be foreseen now."""

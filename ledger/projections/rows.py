@@ -24,6 +24,8 @@ from ledger.rules.facts import Facts, fold
 from ledger.rules.library import Library
 from ledger.rules.life import Life
 from ledger.rules.linear import weights
+from ledger.rules.presence import Reading
+from ledger.rules.sweep import sweep
 
 LEVELS, LOTS, SCORES, INTERVALS = "levels", "lots", "scores", "intervals"
 LASTING = (
@@ -158,7 +160,10 @@ def _position(sealed: Sealed) -> int:
 
 
 def _levels(programme: str, life: Life) -> Found:
-    """One row for each stretch in which neither tier nor rulebook changes, nor whether the partner is enrolled; the last one is open."""
+    """One row for each stretch in which neither tier nor rulebook changes, nor whether the partner is enrolled; the last one is open.
+
+    The first one, before the first fact, names no rulebook.
+    """
     broken = min((p.broken_at for p in life.performances if p.broken is not None), default=FOREVER)
     until = min(life.settled_at, broken)
     left = {at for stay in life.facts.enrolments(programme) for at in stay if at < until}
@@ -168,8 +173,16 @@ def _levels(programme: str, life: Life) -> Found:
         level = (life.tier(at), step.tier if step else None, life.book(at).name, int(not (left and life.left(at))))
         if not found or level != found[-1][1]:
             found.append((at, level, step.cause if step and step.at == at else ""))
+    if all(_is_nothing(force.book) for force in life.force) and (not found or found[0][0] > BEGINNING):
+        found.insert(0, (BEGINNING, (None, None, "", 1), ""))
     ends = [*[at for at, _, _ in found[1:]], broken][: len(found)]
     return {(programme, life.award, at): (end, (*level, because)) for (at, level, because), end in zip(found, ends, strict=True)}
+
+
+@cache
+def _is_nothing(book: Book) -> bool:
+    """Whether who has no facts has no tier."""
+    return sweep(Reading(book, Facts())).tier_at(BEGINNING) is None
 
 
 def _lots(programme: str, life: Life) -> Found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -145,7 +146,8 @@ class QueryError(LedgerError):
     exit_code = 2
 
 
-class Restated(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Restated:
     """A stretch of a partner's past of which a later commit says another tier."""
 
     partner: str

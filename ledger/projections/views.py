@@ -62,7 +62,7 @@ def _instant(micros: str, postgres: bool) -> str:
 _PARTNER = Column("partner", TEXT, "r.partner", "the partner")
 _PROGRAMME = Column("programme", TEXT, "r.programme", "the programme")
 _TIMES = (
-    Column("since", TIME, "r.since", "from when on, in effective time"),
+    Column("since", TIME, "r.since", "from when on, in effective time; the year 1: always"),
     Column("until", TIME, "r.until", "until when, not included; NULL: without an end"),
 )
 _KNOWN = (
@@ -111,7 +111,7 @@ VIEWS: tuple[View, ...] = (
         _AWARD,
         Column("performance", TEXT, "r.performance", "the tier whose requirements are met; NULL: none"),
         Column("credited", TEXT, "r.credited", "the tier that the partner has by the programme's policy and overrides; NULL: none"),
-        Column("rulebook", TEXT, "r.book", "the rulebook in force"),
+        Column("rulebook", TEXT, "r.book", "the rulebook in force; empty before the first fact"),
         Column("enrolled", WHOLE, "r.enrolled", "0: the partner had left the programme"),
         Column("cause", TEXT, "r.because", "what made the credited tier begin here; empty where it did not begin here"),
     ),
