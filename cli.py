@@ -1361,7 +1361,10 @@ def _say_parked(partners: Iterable[str]) -> None:
 @output
 @click.pass_obj
 def restatements(settings: Settings, period: str | None, partner: str | None, form: str) -> None:
-    """Past tiers that became others by what was recorded in PERIOD, late or reversed; default at any time."""
+    """Past tiers that late or reversing events changed.
+
+    Those that were recorded in PERIOD (2024, 2024-Q1, 2024-03 or 2024-01..2024-03); default all.
+    """
     with _open(settings) as ledger:
         since, until = (BEGINNING, FOREVER) if period is None else dates.period(period, ledger.clock(), settings.zone)
         found = [each for each in ledger.questions().restatements(since, until) if partner in (None, each.partner)]
@@ -1385,7 +1388,10 @@ def _restated(found: Restated) -> tuple[str, ...]:
 @output
 @click.pass_obj
 def sql(settings: Settings, query: str, form: str) -> None:
-    """Ask the read models in SQL: one statement that only reads. points schema lists what there is; - reads it from stdin."""
+    """Ask the read models in SQL.
+
+    QUERY is one statement that only reads, or - for stdin. `points schema` lists the views.
+    """
     with _open(settings) as ledger:
         ledger.catch_up()
         columns, found = ledger.store.query(sys.stdin.read() if query == "-" else query)
@@ -1397,7 +1403,7 @@ def sql(settings: Settings, query: str, form: str) -> None:
 @output
 @click.pass_obj
 def schema(settings: Settings, view: str | None, form: str) -> None:
-    """The views that points sql reads, or the columns of one VIEW. Their names stay."""
+    """The views that points sql reads, or one VIEW's columns."""
     if view is None:
         out.rows(("view", "what it tells"), [(each.name, each.comment) for each in views.VIEWS], form)
         return

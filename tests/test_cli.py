@@ -628,3 +628,23 @@ def test_a_partner_of_the_capability_score_month_after_month(tmp_path: Path) -> 
     explained = points(path, "why", "P", "--number", "data_ai_customers_then.enterprise", "--as-of", "2024-03-01").stdout
     assert explained.count("yes  C-") == 2 and "last >= 1000 or before >= 1000" in explained
     assert "P        data-ai (Data & AI)  Designated" in points(path, "at-risk", "--as-of", "2024-03-01").stdout
+
+
+def told(path: Path, *words: str) -> Any:
+    return json.loads(points(path, *words, "-o", "json").stdout)
+
+
+def test_what_was_restated_and_what_sql_says(ledger: Path) -> None:
+    """The late fact of the demo: what it made another, and the same tiers by SQL as by asking."""
+    (row,) = [row for row in told(ledger, "restatements", "2026", "--partner", "P-05") if row["performance_after"] == "Gold"]
+    before = told(ledger, "standing", "P-05", "--as-of", row["since"], "--known-at", str(row["position_before"]))
+    after = told(ledger, "standing", "P-05", "--as-of", row["since"], "--known-at", str(row["position"]))
+    assert (before["performance"], after["performance"]) == (row["performance_before"], row["performance_after"]) == (None, "Gold")
+    query = "SELECT partner, credited FROM tiers WHERE since <= '2026-06-30T00:00:00.000000Z' AND (until > '2026-06-30T00:00:00.000000Z' OR until IS NULL)"
+    by_sql = {row["partner"]: row["credited"] for row in told(ledger, "sql", query)}
+    ranked = {row["partner"]: row["credited"] for row in told(ledger, "ranking", "--as-of", "2026-06-30T00:00:00Z")}
+    assert {partner: by_sql[partner] for partner in ranked} == ranked
+    result = points(ledger, "sql", "DELETE FROM levels")
+    assert (result.exit_code, "query_failed" in result.stderr) == (2, True)
+    assert points(ledger, "sql", "SELECT 1 AS a, 2 AS a", "-o", "csv").stdout == "a,a_2\n1,2\n"
+    assert points(ledger, "schema", "tiers", "-o", "csv").stdout.startswith("column,type,what_it_tells\n")

@@ -160,6 +160,9 @@ class Restated:
     credited_before: str | None
     credited_after: str | None
     position: int
+    """The last one of the commit that says so."""
+    position_before: int
+    """The last one of the partner's commit before it."""
     recorded_at: Instant
 
 

@@ -174,7 +174,8 @@ VIEWS: tuple[View, ...] = (
             Column("performance_after", TEXT, "n.performance", "as it was known then"),
             Column("credited_before", TEXT, "r.credited", "the credited tier as it was known before"),
             Column("credited_after", TEXT, "n.credited", "as it was known then"),
-            Column("position", WHOLE, "r.known_until", "the position of the commit that restated it"),
+            Column("position", WHOLE, "r.known_until", "the last position of the commit that restated it"),
+            Column("position_before", WHOLE, "k.position", "the last position of the partner's commit before that"),
             Column("recorded_at", TIME, "u.recorded_at", "when it was recorded"),
         ),
         "levels AS r JOIN known AS u ON u.partner = r.partner AND u.position = r.known_until "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from ledger.instants import DAY, parse
 from ledger.projections.rows import advanced
@@ -103,7 +106,35 @@ def test_only_one_statement_that_reads(store: Store, statement: str) -> None:
     assert store.position() == 9
 
 
-def test_comments_and_a_role_that_only_reads(postgres: str) -> None:
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def test_the_query_of_the_documentation_is_answered(store: Store) -> None:
+    (query,) = re.findall(r'^points sql "(.*)"$', OPERATIONS.read_text(), re.MULTILINE)
+    assert asked(store, query) == [("Gold", 1)]
+
+
+def test_the_role_of_the_documentation_reads_and_writes_nothing(postgres: str) -> None:
+    Store(postgres).close()
+    (statements,) = re.findall(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    role = f"analyst_{os.getpid()}"
+    engine = create_engine(f"postgresql+psycopg://{postgres.partition('://')[2]}")
+    with engine.connect() as connection:
+        schema = connection.execute(text("SELECT current_schema()")).scalar()
+        for statement in statements.replace("analyst", role).replace("SCHEMA public", f"SCHEMA {schema}").split(";"):
+            if statement.strip():
+                connection.execute(text(statement))
+        connection.execute(text(f"SET ROLE {role}"))
+        for view in VIEWS:
+            connection.execute(text(f"SELECT * FROM {view.name}"))
+        for statement in ("SELECT * FROM levels", "DELETE FROM tiers"):
+            with pytest.raises(ProgrammingError, match="permission denied"), connection.begin_nested():
+                connection.execute(text(statement))
+        connection.rollback()
+    engine.dispose()
+
+
+def test_every_view_and_column_has_its_comment(postgres: str) -> None:
     store = Store(postgres)
     store.close()
     engine = create_engine(f"postgresql+psycopg://{postgres.partition('://')[2]}")
