@@ -6,7 +6,7 @@ reach back behind what had been said before.
 
 In order   what a commit says lies at or after everything that was said before. Rows are changed in place: what was known earlier
            does not answer for so late an instant. `KNOWN` says up to which instant each commit answers.
-Late       it reaches back behind the horizon, or behind what had been the past for a day while nothing else was recorded. Rows that
+Late       it reaches back behind the horizon, or behind what had been the past for a week while nothing else was recorded. Rows that
            say something else of an instant before the horizon end in the clock of knowledge, and what is true now begins there; rows
            beyond the horizon are made anew in place.
 
@@ -30,8 +30,9 @@ Payload = tuple[Any, ...]
 Content = Mapping[str, Mapping[Identity, tuple[Instant, Payload]]]
 """By table and identity: until when, and what. A function of the events and rulebooks known at a position."""
 
-LAG = DAY
-"""What is recorded within a day of its effective time is no restatement, nor what is recorded within a day of what was recorded before."""
+LAG = 7 * DAY
+"""What is recorded within a week of its effective time is no restatement, nor what is recorded within a week of what was recorded before.
+Each restating commit costs a sweep or two, and what comes by daily or weekly batches is not late."""
 
 ALWAYS = FOREVER
 """The `known_until` of what is known now."""
