@@ -120,15 +120,18 @@ class Clocked:
         self._changes = Changes()
         self._stored = position
 
-    def advance(self, commits: Sequence[Commit], content_at: Callable[[int], Content]) -> None:
-        """To the last of these commits, which follow `position`. `content_at` is asked in order of positions."""
+    def advance(self, commits: Sequence[Commit], content_at: Callable[[int, Instant], Content]) -> None:
+        """To the last of these commits, which follow `position`.
+
+        `content_at` is asked in order of positions, and told before which instant nothing new was said since it was last asked.
+        """
         first = 0
         while first < len(commits):
             commit = commits[first]
             past = _past(self.horizon, self.recorded_at, commit)
             if self.position and commit.reach < past:
                 self.horizon = past
-                self._late(commit, content_at(commit.position))
+                self._late(commit, content_at(commit.position, commit.reach))
                 first += 1
                 continue
             last, horizon = first, max(self.horizon, commit.latest)
@@ -137,7 +140,7 @@ class Clocked:
                 horizon = max(horizon, commits[last].latest)
             run = commits[first : last + 1]
             self.epoch = self.epoch or run[0].position
-            self._in_order(content_at(run[-1].position))
+            self._in_order(content_at(run[-1].position, min(each.reach for each in run)))
             for each in run:
                 self._know(each)
             first = last + 1

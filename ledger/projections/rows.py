@@ -25,7 +25,7 @@ from ledger.rules.library import Library
 from ledger.rules.life import Life
 from ledger.rules.linear import weights
 from ledger.rules.presence import Reading
-from ledger.rules.sweep import sweep
+from ledger.rules.sweep import Performance, sweep
 
 LEVELS, LOTS, SCORES, INTERVALS = "levels", "lots", "scores", "intervals"
 LASTING = (
@@ -64,27 +64,44 @@ class Partner(NamedTuple):
     parked: str | None
 
 
+class Made(NamedTuple):
+    """What is known of a partner at a position."""
+
+    content: Content
+    parked: str | None
+    """Why it is parked, if it is."""
+    performances: Mapping[str, Sequence[Performance]]
+    """By programme."""
+
+    def settled(self, programme: str, reach: Instant) -> Sequence[Performance]:
+        """What no later event changes that says nothing new of an instant before `reach`."""
+        return [performance for performance in self.performances.get(programme, ()) if performance.until <= reach]
+
+
+NOTHING = Made({}, None, {})
+
+
 class Contents:
     """What was made last of some partners: whoever brings them forward again need not make it anew. It changes no row."""
 
-    def __init__(self, rows_max: int = 200_000) -> None:
+    def __init__(self, rows_max: int = 100_000) -> None:
         self._max = rows_max
         self._count = 0
-        self._kept: OrderedDict[str, tuple[int, Content]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, Made]] = OrderedDict()
 
-    def get(self, stream: str, position: int) -> Content | None:
-        at, content = self._kept.get(stream, (0, None))
-        return content if at == position else None
+    def get(self, stream: str, position: int) -> Made | None:
+        at, made = self._kept.get(stream, (0, NOTHING))
+        return made if at == position else None
 
-    def put(self, stream: str, position: int, content: Content) -> None:
-        self._count += _size(content) - _size(self._kept.pop(stream, (0, {}))[1])
-        self._kept[stream] = position, content
+    def put(self, stream: str, position: int, made: Made) -> None:
+        self._count += _size(made) - _size(self._kept.pop(stream, (0, NOTHING))[1])
+        self._kept[stream] = position, made
         while self._count > self._max:
             self._count -= _size(self._kept.popitem(last=False)[1][1])
 
 
-def _size(content: Content) -> int:
-    return sum(map(len, content.values()))
+def _size(made: Made) -> int:
+    return sum(map(len, made.content.values()))
 
 
 def advanced(
@@ -98,24 +115,24 @@ def advanced(
     """
     stream = events[0].stream
     if before is None:
-        rows, after, parked = Clocked(), 0, None
+        rows, after, last = Clocked(), 0, NOTHING
     else:
-        after, parked = before.known, before.parked
-        stored = contents.get(stream, after) if contents is not None else None
-        content = content_of(events, library, after)[0] if stored is None else stored
-        rows = Clocked(content, position=after, recorded_at=before.recorded_at, horizon=before.horizon, epoch=before.epoch)
+        after = before.known
+        kept = contents.get(stream, after) if contents is not None else None
+        last = content_of(events, library, after) if kept is None else kept
+        rows = Clocked(last.content, position=after, recorded_at=before.recorded_at, horizon=before.horizon, epoch=before.epoch)
     commits = _with_rulebooks(commits_of(events, ends, after), library, ends, max(after, events[0].position), until)
 
-    def content_at(known_at: int) -> Content:
-        nonlocal parked
-        found, parked = content_of(events, library, known_at)
-        if contents is not None:
-            contents.put(stream, known_at, found)
-        return found
+    def content_at(known_at: int, reach: Instant) -> Content:
+        nonlocal last
+        last = content_of(events, library, known_at, last, reach)
+        return last.content
 
     rows.advance(commits, content_at)
-    last = events[-1]
-    return Partner(last.version, last.position, rows.position, rows.recorded_at, rows.horizon, rows.epoch, parked), rows.changes()
+    if contents is not None:
+        contents.put(stream, rows.position, last)
+    version, position = events[-1].version, events[-1].position
+    return Partner(version, position, rows.position, rows.recorded_at, rows.horizon, rows.epoch, last.parked), rows.changes()
 
 
 def _with_rulebooks(commits: list[Commit], library: Library, ends: Callable[[int], int], after: int, until: int) -> list[Commit]:
@@ -130,16 +147,20 @@ def _with_rulebooks(commits: list[Commit], library: Library, ends: Callable[[int
     return [found[position] for position in sorted(found)]
 
 
-def content_of(events: Sequence[Sealed], library: Library, known_at: int) -> tuple[Content, str | None]:
-    """What is known at a position, and why the partner is parked, if it is."""
+def content_of(
+    events: Sequence[Sealed], library: Library, known_at: int, before: Made = NOTHING, reach: Instant = BEGINNING
+) -> Made:  # fmt: skip
+    """What is known at a position. `before` was made of fewer events, and what was recorded since says nothing new before `reach`."""
     events = events[: bisect_right(events, known_at, key=_position)]
     parked: str | None = None
     levels, lots, scores = Found(), Found(), Found()
     facts: Facts | None = None
+    performances: dict[str, Sequence[Performance]] = {}
     for programme in programmes_of(events, library, known_at):
         try:
             life = Life(events, library.force(programme, known_at))
-            facts = life.facts
+            life.settled = before.settled(programme, reach)
+            facts, performances[programme] = life.facts, life.performances
             made = [_levels(programme, each) for each in life.ladders()], _lots(programme, life), _scores(programme, life)
             for rows in made[0]:
                 levels.update(rows)
@@ -152,7 +173,7 @@ def content_of(events: Sequence[Sealed], library: Library, known_at: int) -> tup
         except LedgerError as error:
             parked = f"{programme}: {error.what} [{error.code}]"
     intervals = _intervals(facts if facts is not None else fold(events))
-    return {LEVELS: levels, LOTS: lots, SCORES: scores, INTERVALS: intervals}, parked
+    return Made({LEVELS: levels, LOTS: lots, SCORES: scores, INTERVALS: intervals}, parked, performances)
 
 
 def _position(sealed: Sealed) -> int:

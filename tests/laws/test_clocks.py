@@ -228,7 +228,7 @@ def test_the_content_of_a_position_is_what_is_known_now() -> None:
         if not history:
             return
         known, store = recorded("hubspot", history, dice)
-        content, _ = content_of(known.events, known.library, known.last)
+        content = content_of(known.events, known.library, known.last).content
         for table, rows in content.items():
             now = {row[1:-2] for row in store.dump()[table] if row[-1] == FOREVER}
             assert now == {(*identity, until, *payload) for identity, (until, payload) in rows.items()}, told(history)
