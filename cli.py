@@ -260,7 +260,10 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         with _open(settings) as ledger:
             moment = replace(_moment(settings, ledger.clock(), as_of, known_at), rulebook=rulebook, programme=programme, award=award)
-            return function(*args, questions=ledger.questions(), moment=moment, ledger=ledger, **kwargs)
+            questions = ledger.questions()
+            if programme is not None:
+                questions.library.force(programme, questions.position(moment))  # which no list of many would miss
+            return function(*args, questions=questions, moment=moment, ledger=ledger, **kwargs)
 
     return wrapped
 
@@ -927,6 +930,8 @@ def breakdown(
     book, called = questions.life(partner, moment).book(on.as_of), _called(on.programme)
     if not found and not point_measures(book):
         _say_no_lots(book)
+    if measure is not None and measure not in book.measures:
+        raise NotFound(f"{book.name} has no measure {measure!r}", hint=f"it has {', '.join(book.measures)}", code="unknown_number")
         if form == "table":
             return
     if ending is not None:
@@ -1304,6 +1309,8 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
     sums = map(_called(next((r.programme for r in found), "")), ("sold", "managed"))
     out.rows(("place", "partner", "score", *sums, "credited", "performance", "parked"), lines, form, found)
     _say_parked(row.partner for row in rows if row.parked)
+    if tier is not None and not found:
+        _check_tier(questions, moment, tier)
 
 
 def _partners(ledger: Ledger) -> dict[str, str]:
@@ -1313,6 +1320,13 @@ def _partners(ledger: Ledger) -> dict[str, str]:
 def _tier(row: Ranked, tier: str | None) -> str:
     """Nothing where there are no tiers to have."""
     return _called(row.programme)(tier) if row.tiered or row.score is None else ""
+
+def _check_tier(questions: Questions, moment: Moment, tier: str) -> None:
+    """That some rulebook has such a tier: nobody in it is an answer, a wrong name is none."""
+    ranks = [rank for book in questions.library.books(questions.position(moment)) for rank in book.ranks]
+    if tier not in ranks:
+        raise NotFound(f"no rulebook has a tier {tier!r}", hint=f"there are {', '.join(dict.fromkeys(ranks))}", code="unknown_tier")
+
 
 
 @main.command()
@@ -1374,6 +1388,8 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
         columns = ("partner", "award", "since", "until", *tiers, "position", "recorded")
         out.rows(columns, lines, form, found)
 
+        if partner is not None and not ledger.history.events(partner):
+            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
 
 def _restated(found: Restated) -> tuple[str, ...]:
     """The award, from when until when, and the tiers before and after as people call them."""
