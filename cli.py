@@ -1047,8 +1047,13 @@ def clients(partner: str, questions: Questions, moment: Moment, ledger: Ledger, 
 
 def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> None:
     lines = [
+def _revenue(client: boards.Client, form: str) -> tuple[str, ...]:
+    """By currency; for programs without marks between thousands."""
+    return tuple(f"{out.number(value).replace(',', '' if form == 'csv' else ',')} {currency}" for currency, value in client.mrr.items())
+
+
         (_name(ledger, "client", c.client), c.association, c.country, c.products, c.usage, c.engagement,
-         tuple(f"{out.number(v)} {k}" for k, v in c.mrr.items()), c.managed, out.when(c.since))
+         _revenue(c, form), c.managed, out.when(c.since))
         for c in found
     ]  # fmt: skip
     columns = ("client", "relationship", "country", "products", "apps used", "engagement", "MRR", "managed", "since")
