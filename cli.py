@@ -434,8 +434,8 @@ def _check_override(questions: Questions, partner: str, moment: Moment, data: Ma
 
 @override.command("revoke")
 @click.argument("partner")
-@click.argument("identity")
-@click.option("--from", "since", default="now", show_default=True)
+@click.argument("identity", metavar="ID")
+@click.option("--from", "since", default="now", show_default=True, help="The first instant at which it no longer holds.")
 @_decided
 @click.pass_obj
 def revoke(settings: Settings, partner: str, identity: str, since: str, reason: str, author: str) -> None:
@@ -1198,7 +1198,8 @@ def _scoped(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
     reports = click.Choice((counts.DEPLOYMENT, counts.USAGE))
-    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True)(function)
+    words = "Assigned of sold licences, or active of entitled ones."
+    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True, help=words)(function)
 
 
 @licences.command("show")
@@ -1420,7 +1421,7 @@ def sql(settings: Settings, query: str, form: str) -> None:
 
 
 @main.command()
-@click.argument("view", required=False, type=click.Choice([view.name for view in views.VIEWS]))
+@click.argument("view", metavar="[VIEW]", required=False, type=click.Choice([view.name for view in views.VIEWS]))
 @output
 @click.pass_obj
 def schema(settings: Settings, view: str | None, form: str) -> None:
@@ -1940,7 +1941,7 @@ def rules_new(file: Path, programme: str) -> None:
 
 @rules.command("publish")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--author", required=True)
+@click.option("--author", required=True, help="Who decides.")
 @click.option("--golden", "cases", multiple=True, type=click.Path(exists=True, path_type=Path), help="Golden cases that must pass.")
 @click.pass_obj
 def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path, ...]) -> None:
