@@ -31,7 +31,7 @@ from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
 from ledger.errors import LedgerError, NotFound, Parked, Refusal, Refused, RulebookError
-from ledger.events.envelope import decode, event
+from ledger.events.envelope import Sealed, decode, event
 from ledger.guards import Associations
 from ledger.history import History
 from ledger.instants import BEGINNING, DAY, FOREVER, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
@@ -752,9 +752,10 @@ def counted(
     out.line(t("{partner}  as of {when}, by {book}", partner=who, when=out.when(on.as_of), book=on.book))
     told, awards = set[MeasureCount](), dict.fromkeys(each.award for each in found)
     begun = {each.award for each in found if len(awards) == 1 or any(row.counts for measure in each.measures for row in measure.rows)}
+    called = _called(on.programme)
     for each in found:
         if each.award in begun:
-            _show_counted(ledger, each, told)
+            _show_counted(ledger, each, told, called)
     if len(begun) < len(awards):
         out.line()
         others = out.many(len(awards) - len(begun), "other award" if begun else "award")
@@ -772,7 +773,7 @@ def _considered(ledger: Ledger, row: Considered) -> tuple[Any, ...]:
     return row.counts, who, f"{row.kind} {row.about}", row.value, out.when(row.since), out.when(row.until), row.because, row.position
 
 
-def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCount]) -> None:
+def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCount], called: Callable[[str | None], str]) -> None:
     """The requirement, then its measures; what was told before is told once."""
     out.line()
     way = " ".join(part for part in (found.award, found.option, f"{found.tier}:" if found.tier else "") if part)
@@ -784,7 +785,8 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
         verdict = t(": met by an override") if found.overridden else t(": met{there}" if found.met else ": not met{there}", there=there)
     out.line(f"{way} {found.requirement}{verdict}".strip())
     for measure in found.measures:
-        out.line(f"{measure.measure}: {out.number(measure.value)} {measure.unit}".rstrip() + (t(" (see above)") if measure in told else ""))
+        counts_to = f"{called(measure.measure)}: {out.number(measure.value)} {called(measure.unit)}".rstrip()
+        out.line(counts_to + (t(" (see above)") if measure in told else ""))
         if measure in told:
             continue
         told.add(measure)
@@ -811,7 +813,7 @@ def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledge
         out.emit({"basis": on, "membership": found}, form)
         return
     lines = [(s.award, s.level, s.status, out.when(s.start), out.when(s.end)) for s in found.stretches]
-    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title="held|membership")
+    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title=t("held|membership"))
     if form == "table":
         bought = [(out.when(p.at), p.level, p.offer, p.effect, out.when(p.since), p.position) for p in found.purchases]
         out.line()
@@ -928,10 +930,10 @@ def breakdown(
         return
     on, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
     book, called = questions.life(partner, moment).book(on.as_of), _called(on.programme)
-    if not found and not point_measures(book):
-        _say_no_lots(book)
     if measure is not None and measure not in book.measures:
         raise NotFound(f"{book.name} has no measure {measure!r}", hint=f"it has {', '.join(book.measures)}", code="unknown_number")
+    if not found and not point_measures(book):
+        _say_no_lots(book)
         if form == "table":
             return
     if ending is not None:
@@ -1045,13 +1047,13 @@ def clients(partner: str, questions: Questions, moment: Moment, ledger: Ledger, 
     _show_clients(ledger, boards.clients(questions.life(partner, moment), questions.as_of(moment)), form)
 
 
-def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> None:
-    lines = [
 def _revenue(client: boards.Client, form: str) -> tuple[str, ...]:
     """By currency; for programs without marks between thousands."""
     return tuple(f"{out.number(value).replace(',', '' if form == 'csv' else ',')} {currency}" for currency, value in client.mrr.items())
 
 
+def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> None:
+    lines = [
         (_name(ledger, "client", c.client), c.association, c.country, c.products, c.usage, c.engagement,
          _revenue(c, form), c.managed, out.when(c.since))
         for c in found
@@ -1307,6 +1309,8 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
     names = _partners(ledger)
     rows = questions.ranking(moment, names)
     found = [row for row in rows if tier in (None, row.credited)][:limit]
+    if tier is not None and not found:
+        _check_tier(questions, moment, tier)
     lines = [
         (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
          _tier(r, r.credited), _tier(r, r.performance), r.parked or "")
@@ -1315,8 +1319,13 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
     sums = map(_called(next((r.programme for r in found), "")), ("sold", "managed"))
     out.rows(("place", "partner", "score", *sums, "credited", "performance", "parked"), lines, form, found)
     _say_parked(row.partner for row in rows if row.parked)
-    if tier is not None and not found:
-        _check_tier(questions, moment, tier)
+
+
+def _check_tier(questions: Questions, moment: Moment, tier: str) -> None:
+    """That some rulebook has such a tier: nobody in it is an answer, a wrong name is none."""
+    ranks = [rank for book in questions.library.books(questions.position(moment)) for rank in book.ranks]
+    if tier not in ranks:
+        raise NotFound(f"no rulebook has a tier {tier!r}", hint=f"there are {', '.join(dict.fromkeys(ranks))}", code="unknown_tier")
 
 
 def _partners(ledger: Ledger) -> dict[str, str]:
@@ -1326,13 +1335,6 @@ def _partners(ledger: Ledger) -> dict[str, str]:
 def _tier(row: Ranked, tier: str | None) -> str:
     """Nothing where there are no tiers to have."""
     return _called(row.programme)(tier) if row.tiered or row.score is None else ""
-
-def _check_tier(questions: Questions, moment: Moment, tier: str) -> None:
-    """That some rulebook has such a tier: nobody in it is an answer, a wrong name is none."""
-    ranks = [rank for book in questions.library.books(questions.position(moment)) for rank in book.ranks]
-    if tier not in ranks:
-        raise NotFound(f"no rulebook has a tier {tier!r}", hint=f"there are {', '.join(dict.fromkeys(ranks))}", code="unknown_tier")
-
 
 
 @main.command()
@@ -1386,6 +1388,8 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
     Those that were recorded in PERIOD (2024, 2024-Q1, 2024-03 or 2024-01..2024-03); default all.
     """
     with _open(settings) as ledger:
+        if partner is not None and not ledger.history.events(partner):
+            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
         since, until = (BEGINNING, FOREVER) if period is None else dates.period(period, ledger.clock(), settings.zone)
         found = [each for each in ledger.questions().restatements(since, until) if partner in (None, each.partner)]
         names = _partners(ledger)
@@ -1394,8 +1398,6 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
         columns = ("partner", "award", "since", "until", *tiers, "position", "recorded")
         out.rows(columns, lines, form, found)
 
-        if partner is not None and not ledger.history.events(partner):
-            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
 
 def _restated(found: Restated) -> tuple[str, ...]:
     """The award, from when until when, and the tiers before and after as people call them."""
@@ -1800,11 +1802,15 @@ def rules() -> None:
 
 def _library(settings: Settings) -> Library:
     """Shipped rulebooks, and published ones where there is a ledger."""
+    return Library(_published(settings))
+
+
+def _published(settings: Settings) -> Sequence[Sealed]:
     try:
         with _open(settings) as ledger:
-            return Library(ledger.history.published())
+            return ledger.history.published()
     except NotFound:
-        return Library()
+        return ()
 
 
 def _text(path: Path) -> str:
@@ -1861,7 +1867,7 @@ def rules_test(settings: Settings, paths: tuple[Path, ...], drafts: tuple[Path, 
             failed += 1
             click.echo(str(mismatch))
     told = [out.many(len(files), "file"), out.many(cases, "case"), out.many(expectations, "expectation")]
-    out.say(f"{', '.join(told)}: {failed} not met")
+    out.say(t("{told}: {failed} not met", told=", ".join(told), failed=failed))
     if failed or not files:
         raise click.exceptions.Exit(1)
 
@@ -1936,7 +1942,7 @@ def rules_new(file: Path, programme: str) -> None:
     books.load(scaffold.rulebook(programme, year), name=file.name)
     file.write_text(scaffold.rulebook(programme, year), "utf-8")
     cases.write_text(scaffold.cases(programme, year), "utf-8")
-    out.say(f"{file} and {cases} written; go on with: points rules test {cases} --book {file}")
+    out.say(t("{file} and {cases} written; go on with: points rules test {cases} --book {file}", file=file, cases=cases))
 
 
 @rules.command("publish")
@@ -1952,21 +1958,28 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
             f"{file} comes without golden cases", hint="name cases that say what must come out: --golden FILE", code="golden_missing"
         )
     written = _text(file)
+    book = books.load(written, name=file.name)
     errors = [problem for problem in lint.lint(written, file.name) if problem.severity == "error"]
     for problem in errors:
         click.echo(f"{file}: {problem}")
-    book = books.load(written, name=file.name)
-    known = _with(_library(settings), [book])
+    published = _published(settings)
+    library = Library(published)
+    before = [sealed.position for sealed in published if getattr(sealed.event.data, "hash", None) == book.hash]
+    if not errors and before and any(each.hash == book.hash for each in library.books()):
+        out.say(t("{book} is published already, at position {position}", book=book.name, position=before[-1]))
+        return
+    known = _with(library, [book])
     failed = [m for f in files for m in golden.run(_text(f), str(f), known).mismatches]
     for mismatch in failed:
         click.echo(str(mismatch))
     if errors or failed:
         raise click.exceptions.Exit(1)
+    again = f" {len(before) + 1}" if before else ""
     made = event(
-        "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}", source="points/rules", book=book.name,
+        "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}{again}", source="points/rules", book=book.name,
         programme=book.programme, effective=day_text(book.effective)[:10], hash=book.hash, text=written, author=author,
     )  # fmt: skip
-    _record_one(settings, made, f"{book.name} published, hash {book.hash}", create=True)
+    _record_one(settings, made, t("{book} published, hash {hash}", book=book.name, hash=book.hash), create=True)
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
@@ -1978,7 +1991,7 @@ def rebuild(settings: Settings) -> None:
     """Make the read models anew from the log."""
     with _open(settings) as ledger, _bar(t("rebuilding")) as step:
         partners = ledger.project.rebuild(step)
-        out.say(t("{partners} partners rebuilt at position {position}", partners=partners, position=ledger.store.position()))
+        out.say(t("{partners} rebuilt at position {position}", partners=out.many(partners, "partner"), position=ledger.store.position()))
 
 
 @main.command("migrate")
@@ -2004,8 +2017,8 @@ def verify(settings: Settings, kafka: bool) -> None:
         for finding in found:
             click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
         wrong = sum(not finding.note for finding in found)
-        size = {"events": ledger.log.head(), "partners": len(ledger.history.partners())}
-        out.say(t("{events} events, {partners} partners: {differences} differences", differences=wrong, **size))
+        size = f"{out.many(ledger.log.head(), 'event')}, {out.many(len(ledger.history.partners()), 'partner')}"
+        out.say(f"{size}: {out.many(wrong, 'difference')}")
     if wrong:
         raise click.exceptions.Exit(1)
 
