@@ -468,8 +468,9 @@ def reverse(settings: Settings, position: int, reason: str, author: str) -> None
     with _open(settings) as ledger:
         target = ledger.history.get(position).event
         source, identity = target.cause.split(" ", 1) if target.source == "ledger" and target.cause else (target.source, target.id)
+    now = utc_now()
     made = event(
-        "event.reversed.v1", subject=target.subject, effective_at=utc_now(), id=f"reversal of {source} {identity}"[:200],
+        "event.reversed.v1", subject=target.subject, effective_at=now, id=f"reversal of {source} {identity}"[:160] + f" at {text(now)}",
         source="points/reverse", reverses={"source": source, "id": identity}, reason=reason, author=author,
     )  # fmt: skip
     _record_one(settings, made, t("{event} reversed", event=f"{source} {identity}"))

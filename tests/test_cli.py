@@ -245,6 +245,8 @@ def test_override_reverse_expire_verify_rebuild(tmp_path: Path) -> None:
     assert points(path, "override", "revoke", "A", "o1", "--from", "2024-07-15", *who).exit_code == 0
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-07-15", "-o", "json").stdout)["credited"] is None
     assert points(path, "reverse", "2", *who).exit_code == 0
+    twice = points(path, "reverse", "2", *who)
+    assert twice.exit_code == 1 and "[reversed_before]" in twice.stderr
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-05-02", "-o", "json").stdout)["values"]["sold"] == "50"
     before = points(path, "timeline", "A", "--as-of", "2026-01-01", "-o", "json").stdout
     assert points(path, "expire").exit_code == 0
