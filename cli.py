@@ -440,9 +440,10 @@ def _check_override(questions: Questions, partner: str, moment: Moment, data: Ma
 @click.pass_obj
 def revoke(settings: Settings, partner: str, identity: str, since: str, reason: str, author: str) -> None:
     """End an override of PARTNER before its time."""
+    end = dates.start(since, utc_now(), settings.zone)
     made = event(
-        "override.revoked.v1", subject=partner, effective_at=dates.start(since, utc_now(), settings.zone), id=f"{identity}/revoked",
-        source="points/override", override=identity, reason=reason, author=author,
+        "override.revoked.v1", subject=partner, effective_at=end, id=f"{identity[:150]}/revoked at {text(end)}", source="points/override",
+        override=identity, reason=reason, author=author,
     )  # fmt: skip
     _record_one(settings, made, t("{override} revoked", override=identity))
 

@@ -243,6 +243,8 @@ def test_override_reverse_expire_verify_rebuild(tmp_path: Path) -> None:
     standing = json.loads(points(path, "standing", "A", "--as-of", "2024-07-01", "-o", "json").stdout)
     assert (standing["credited"], standing["without_overrides"]["credited"]) == ("Gold", None)
     assert points(path, "override", "revoke", "A", "o1", "--from", "2024-07-15", *who).exit_code == 0
+    assert "recorded before" in points(path, "override", "revoke", "A", "o1", "--from", "2024-07-15", *who).stderr
+    assert "[override_ended]" in points(path, "override", "revoke", "A", "o1", *who).stderr
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-07-15", "-o", "json").stdout)["credited"] is None
     assert points(path, "reverse", "2", *who).exit_code == 0
     twice = points(path, "reverse", "2", *who)
