@@ -31,7 +31,7 @@ from ledger import audit, dates, demo, importing
 from ledger import terminal as out
 from ledger.directory import Directory
 from ledger.errors import LedgerError, NotFound, Parked, Refusal, Refused, RulebookError
-from ledger.events.envelope import decode, event
+from ledger.events.envelope import Sealed, decode, event
 from ledger.guards import Associations
 from ledger.history import History
 from ledger.instants import BEGINNING, DAY, FOREVER, Instant, Span, day_start, day_text, plus, text, to_datetime, zone_of
@@ -260,7 +260,10 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         with _open(settings) as ledger:
             moment = replace(_moment(settings, ledger.clock(), as_of, known_at), rulebook=rulebook, programme=programme, award=award)
-            return function(*args, questions=ledger.questions(), moment=moment, ledger=ledger, **kwargs)
+            questions = ledger.questions()
+            if programme is not None:
+                questions.library.force(programme, questions.position(moment))  # which no list of many would miss
+            return function(*args, questions=questions, moment=moment, ledger=ledger, **kwargs)
 
     return wrapped
 
@@ -431,15 +434,16 @@ def _check_override(questions: Questions, partner: str, moment: Moment, data: Ma
 
 @override.command("revoke")
 @click.argument("partner")
-@click.argument("identity")
-@click.option("--from", "since", default="now", show_default=True)
+@click.argument("identity", metavar="ID")
+@click.option("--from", "since", default="now", show_default=True, help="The first instant at which it no longer holds.")
 @_decided
 @click.pass_obj
 def revoke(settings: Settings, partner: str, identity: str, since: str, reason: str, author: str) -> None:
     """End an override of PARTNER before its time."""
+    end = dates.start(since, utc_now(), settings.zone)
     made = event(
-        "override.revoked.v1", subject=partner, effective_at=dates.start(since, utc_now(), settings.zone), id=f"{identity}/revoked",
-        source="points/override", override=identity, reason=reason, author=author,
+        "override.revoked.v1", subject=partner, effective_at=end, id=f"{identity[:150]}/revoked at {text(end)}", source="points/override",
+        override=identity, reason=reason, author=author,
     )  # fmt: skip
     _record_one(settings, made, t("{override} revoked", override=identity))
 
@@ -465,8 +469,9 @@ def reverse(settings: Settings, position: int, reason: str, author: str) -> None
     with _open(settings) as ledger:
         target = ledger.history.get(position).event
         source, identity = target.cause.split(" ", 1) if target.source == "ledger" and target.cause else (target.source, target.id)
+    now = utc_now()
     made = event(
-        "event.reversed.v1", subject=target.subject, effective_at=utc_now(), id=f"reversal of {source} {identity}"[:200],
+        "event.reversed.v1", subject=target.subject, effective_at=now, id=f"reversal of {source} {identity}"[:160] + f" at {text(now)}",
         source="points/reverse", reverses={"source": source, "id": identity}, reason=reason, author=author,
     )  # fmt: skip
     _record_one(settings, made, t("{event} reversed", event=f"{source} {identity}"))
@@ -749,9 +754,10 @@ def counted(
     out.line(t("{partner}  as of {when}, by {book}", partner=who, when=out.when(on.as_of), book=on.book))
     told, awards = set[MeasureCount](), dict.fromkeys(each.award for each in found)
     begun = {each.award for each in found if len(awards) == 1 or any(row.counts for measure in each.measures for row in measure.rows)}
+    called = _called(on.programme)
     for each in found:
         if each.award in begun:
-            _show_counted(ledger, each, told)
+            _show_counted(ledger, each, told, called)
     if len(begun) < len(awards):
         out.line()
         others = out.many(len(awards) - len(begun), "other award" if begun else "award")
@@ -769,7 +775,7 @@ def _considered(ledger: Ledger, row: Considered) -> tuple[Any, ...]:
     return row.counts, who, f"{row.kind} {row.about}", row.value, out.when(row.since), out.when(row.until), row.because, row.position
 
 
-def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCount]) -> None:
+def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCount], called: Callable[[str | None], str]) -> None:
     """The requirement, then its measures; what was told before is told once."""
     out.line()
     way = " ".join(part for part in (found.award, found.option, f"{found.tier}:" if found.tier else "") if part)
@@ -781,7 +787,8 @@ def _show_counted(ledger: Ledger, found: RequirementCount, told: set[MeasureCoun
         verdict = t(": met by an override") if found.overridden else t(": met{there}" if found.met else ": not met{there}", there=there)
     out.line(f"{way} {found.requirement}{verdict}".strip())
     for measure in found.measures:
-        out.line(f"{measure.measure}: {out.number(measure.value)} {measure.unit}".rstrip() + (t(" (see above)") if measure in told else ""))
+        counts_to = f"{called(measure.measure)}: {out.number(measure.value)} {called(measure.unit)}".rstrip()
+        out.line(counts_to + (t(" (see above)") if measure in told else ""))
         if measure in told:
             continue
         told.add(measure)
@@ -808,7 +815,7 @@ def membership(partner: str, questions: Questions, moment: Moment, ledger: Ledge
         out.emit({"basis": on, "membership": found}, form)
         return
     lines = [(s.award, s.level, s.status, out.when(s.start), out.when(s.end)) for s in found.stretches]
-    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title="held|membership")
+    out.rows(("CompetencyName", "CompetencyLevel", "CompetencyStatus", "StartDate", "EndDate"), lines, form, title=t("held|membership"))
     if form == "table":
         bought = [(out.when(p.at), p.level, p.offer, p.effect, out.when(p.since), p.position) for p in found.purchases]
         out.line()
@@ -925,6 +932,8 @@ def breakdown(
         return
     on, found = questions.breakdown(partner, moment, deal_type=deal_type, market=market, measure=measure)
     book, called = questions.life(partner, moment).book(on.as_of), _called(on.programme)
+    if measure is not None and measure not in book.measures:
+        raise NotFound(f"{book.name} has no measure {measure!r}", hint=f"it has {', '.join(book.measures)}", code="unknown_number")
     if not found and not point_measures(book):
         _say_no_lots(book)
         if form == "table":
@@ -1040,10 +1049,15 @@ def clients(partner: str, questions: Questions, moment: Moment, ledger: Ledger, 
     _show_clients(ledger, boards.clients(questions.life(partner, moment), questions.as_of(moment)), form)
 
 
+def _revenue(client: boards.Client, form: str) -> tuple[str, ...]:
+    """By currency; for programs without marks between thousands."""
+    return tuple(f"{out.number(value).replace(',', '' if form == 'csv' else ',')} {currency}" for currency, value in client.mrr.items())
+
+
 def _show_clients(ledger: Ledger, found: Sequence[boards.Client], form: str) -> None:
     lines = [
         (_name(ledger, "client", c.client), c.association, c.country, c.products, c.usage, c.engagement,
-         tuple(f"{out.number(v)} {k}" for k, v in c.mrr.items()), c.managed, out.when(c.since))
+         _revenue(c, form), c.managed, out.when(c.since))
         for c in found
     ]  # fmt: skip
     columns = ("client", "relationship", "country", "products", "apps used", "engagement", "MRR", "managed", "since")
@@ -1188,7 +1202,8 @@ def _scoped(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
     reports = click.Choice((counts.DEPLOYMENT, counts.USAGE))
-    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True)(function)
+    words = "Assigned of sold licences, or active of entitled ones."
+    return click.option("--of", "report", type=reports, default=counts.DEPLOYMENT, show_default=True, help=words)(function)
 
 
 @licences.command("show")
@@ -1296,6 +1311,8 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
     names = _partners(ledger)
     rows = questions.ranking(moment, names)
     found = [row for row in rows if tier in (None, row.credited)][:limit]
+    if tier is not None and not found:
+        _check_tier(questions, moment, tier)
     lines = [
         (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
          _tier(r, r.credited), _tier(r, r.performance), r.parked or "")
@@ -1304,6 +1321,13 @@ def ranking(limit: int | None, tier: str | None, questions: Questions, moment: M
     sums = map(_called(next((r.programme for r in found), "")), ("sold", "managed"))
     out.rows(("place", "partner", "score", *sums, "credited", "performance", "parked"), lines, form, found)
     _say_parked(row.partner for row in rows if row.parked)
+
+
+def _check_tier(questions: Questions, moment: Moment, tier: str) -> None:
+    """That some rulebook has such a tier: nobody in it is an answer, a wrong name is none."""
+    ranks = [rank for book in questions.library.books(questions.position(moment)) for rank in book.ranks]
+    if tier not in ranks:
+        raise NotFound(f"no rulebook has a tier {tier!r}", hint=f"there are {', '.join(dict.fromkeys(ranks))}", code="unknown_tier")
 
 
 def _partners(ledger: Ledger) -> dict[str, str]:
@@ -1366,6 +1390,8 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
     Those that were recorded in PERIOD (2024, 2024-Q1, 2024-03 or 2024-01..2024-03); default all.
     """
     with _open(settings) as ledger:
+        if partner is not None and not ledger.history.events(partner):
+            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
         since, until = (BEGINNING, FOREVER) if period is None else dates.period(period, ledger.clock(), settings.zone)
         found = [each for each in ledger.questions().restatements(since, until) if partner in (None, each.partner)]
         names = _partners(ledger)
@@ -1399,7 +1425,7 @@ def sql(settings: Settings, query: str, form: str) -> None:
 
 
 @main.command()
-@click.argument("view", required=False, type=click.Choice([view.name for view in views.VIEWS]))
+@click.argument("view", metavar="[VIEW]", required=False, type=click.Choice([view.name for view in views.VIEWS]))
 @output
 @click.pass_obj
 def schema(settings: Settings, view: str | None, form: str) -> None:
@@ -1778,11 +1804,15 @@ def rules() -> None:
 
 def _library(settings: Settings) -> Library:
     """Shipped rulebooks, and published ones where there is a ledger."""
+    return Library(_published(settings))
+
+
+def _published(settings: Settings) -> Sequence[Sealed]:
     try:
         with _open(settings) as ledger:
-            return Library(ledger.history.published())
+            return ledger.history.published()
     except NotFound:
-        return Library()
+        return ()
 
 
 def _text(path: Path) -> str:
@@ -1839,7 +1869,7 @@ def rules_test(settings: Settings, paths: tuple[Path, ...], drafts: tuple[Path, 
             failed += 1
             click.echo(str(mismatch))
     told = [out.many(len(files), "file"), out.many(cases, "case"), out.many(expectations, "expectation")]
-    out.say(f"{', '.join(told)}: {failed} not met")
+    out.say(t("{told}: {failed} not met", told=", ".join(told), failed=failed))
     if failed or not files:
         raise click.exceptions.Exit(1)
 
@@ -1914,12 +1944,12 @@ def rules_new(file: Path, programme: str) -> None:
     books.load(scaffold.rulebook(programme, year), name=file.name)
     file.write_text(scaffold.rulebook(programme, year), "utf-8")
     cases.write_text(scaffold.cases(programme, year), "utf-8")
-    out.say(f"{file} and {cases} written; go on with: points rules test {cases} --book {file}")
+    out.say(t("{file} and {cases} written; go on with: points rules test {cases} --book {file}", file=file, cases=cases))
 
 
 @rules.command("publish")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--author", required=True)
+@click.option("--author", required=True, help="Who decides.")
 @click.option("--golden", "cases", multiple=True, type=click.Path(exists=True, path_type=Path), help="Golden cases that must pass.")
 @click.pass_obj
 def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path, ...]) -> None:
@@ -1930,21 +1960,28 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
             f"{file} comes without golden cases", hint="name cases that say what must come out: --golden FILE", code="golden_missing"
         )
     written = _text(file)
+    book = books.load(written, name=file.name)
     errors = [problem for problem in lint.lint(written, file.name) if problem.severity == "error"]
     for problem in errors:
         click.echo(f"{file}: {problem}")
-    book = books.load(written, name=file.name)
-    known = _with(_library(settings), [book])
+    published = _published(settings)
+    library = Library(published)
+    before = [sealed.position for sealed in published if getattr(sealed.event.data, "hash", None) == book.hash]
+    if not errors and before and any(each.hash == book.hash for each in library.books()):
+        out.say(t("{book} is published already, at position {position}", book=book.name, position=before[-1]))
+        return
+    known = _with(library, [book])
     failed = [m for f in files for m in golden.run(_text(f), str(f), known).mismatches]
     for mismatch in failed:
         click.echo(str(mismatch))
     if errors or failed:
         raise click.exceptions.Exit(1)
+    again = f" {len(before) + 1}" if before else ""
     made = event(
-        "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}", source="points/rules", book=book.name,
+        "rulebook.published.v1", effective_at=utc_now(), id=f"{book.name} {book.hash[:16]}{again}", source="points/rules", book=book.name,
         programme=book.programme, effective=day_text(book.effective)[:10], hash=book.hash, text=written, author=author,
     )  # fmt: skip
-    _record_one(settings, made, f"{book.name} published, hash {book.hash}", create=True)
+    _record_one(settings, made, t("{book} published, hash {hash}", book=book.name, hash=book.hash), create=True)
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
@@ -1956,7 +1993,7 @@ def rebuild(settings: Settings) -> None:
     """Make the read models anew from the log."""
     with _open(settings) as ledger, _bar(t("rebuilding")) as step:
         partners = ledger.project.rebuild(step)
-        out.say(t("{partners} partners rebuilt at position {position}", partners=partners, position=ledger.store.position()))
+        out.say(t("{partners} rebuilt at position {position}", partners=out.many(partners, "partner"), position=ledger.store.position()))
 
 
 @main.command("migrate")
@@ -1982,8 +2019,8 @@ def verify(settings: Settings, kafka: bool) -> None:
         for finding in found:
             click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
         wrong = sum(not finding.note for finding in found)
-        size = {"events": ledger.log.head(), "partners": len(ledger.history.partners())}
-        out.say(t("{events} events, {partners} partners: {differences} differences", differences=wrong, **size))
+        size = f"{out.many(ledger.log.head(), 'event')}, {out.many(len(ledger.history.partners()), 'partner')}"
+        out.say(f"{size}: {out.many(wrong, 'difference')}")
     if wrong:
         raise click.exceptions.Exit(1)
 

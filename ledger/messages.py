@@ -169,14 +169,20 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "points: abgebrochen; was bis hierher aufgezeichnet wurde, ist sicher",
         "points: gestopt; wat tot nu toe is vastgelegd, is veilig",
     ),
-    "{partners} partners rebuilt at position {position}": (
-        "{partners} Partner neu aufgebaut bis Position {position}",
-        "{partners} partners opnieuw opgebouwd tot positie {position}",
+    "{partners} rebuilt at position {position}": (
+        "{partners} neu aufgebaut bis Position {position}",
+        "{partners} opnieuw opgebouwd tot positie {position}",
     ),
-    "{events} events, {partners} partners: {differences} differences": (
-        "{events} Ereignisse, {partners} Partner: {differences} Abweichungen",
-        "{events} gebeurtenissen, {partners} partners: {differences} verschillen",
+    "{told}: {failed} not met": ("{told}: {failed} nicht erfüllt", "{told}: {failed} niet gehaald"),
+    "{file} and {cases} written; go on with: points rules test {cases} --book {file}": (
+        "{file} und {cases} geschrieben; weiter mit: points rules test {cases} --book {file}",
+        "{file} en {cases} geschreven; ga verder met: points rules test {cases} --book {file}",
     ),
+    "{book} is published already, at position {position}": (
+        "{book} ist schon veröffentlicht, an Position {position}",
+        "{book} is al gepubliceerd, op positie {position}",
+    ),
+    "{book} published, hash {hash}": ("{book} veröffentlicht, Hash {hash}", "{book} gepubliceerd, hash {hash}"),
     "made": ("angelegt", "aangemaakt"),
     "is there already": ("ist schon da", "bestaat al"),
     "making the read models": ("Lesemodelle werden erstellt", "leesmodellen worden gemaakt"),
@@ -221,6 +227,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "renewal decisions": ("Entscheidungen über Verlängerungen", "verlengingsbesluiten"),
     "rulebook": ("Regelwerk", "reglement"),
     "rulebooks": ("Regelwerke", "reglementen"),
+    "difference": ("Abweichung", "verschil"),
+    "differences": ("Abweichungen", "verschillen"),
     "error": ("Fehler", "fout"),
     "errors": ("Fehler", "fouten"),
     "topic": ("Topic", "topic"),
@@ -248,7 +256,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "as it would be": ("dann", "dan"),
     "assigned": ("zugewiesen", "toegewezen"),
     "at risk since": ("gefährdet seit", "in gevaar sinds"),
-    "author": ("von", "door"),
+    "author": ("Urheber", "door"),
     "bar": ("Schwelle", "drempel"),
     "because": ("weil", "omdat"),
     "before": ("vorher", "ervoor"),
@@ -284,6 +292,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "fails from": ("nicht erfüllt ab", "niet gehaald vanaf"),
     "falls to": ("fällt auf", "zakt naar"),
     "foreseen": ("vorhergesehen", "voorzien"),
+    "forever": ("unbegrenzt", "onbeperkt"),
     "from": ("von", "van"),
     "group": ("Gruppe", "groep"),
     "hash": ("Hash", "hash"),
@@ -458,7 +467,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{role}: het grootboek gaat verder in {topic}",
     ),
     "{tried} tried again, {left} still parked": (
-        "{tried} noch einmal versucht, {left} weiterhin geparkt",
-        "{tried} opnieuw geprobeerd, {left} nog geparkeerd",
+        "{tried} noch einmal versucht, {left} weiterhin angehalten",
+        "{tried} opnieuw geprobeerd, {left} nog stilgezet",
     ),
 }

@@ -60,7 +60,7 @@ def when(at: Instant | None) -> str:
         return ""
     if at < FOREVER and (at + 1) % 86_400_000_000 == 0:
         return Told(t("{day} (end of day)", day=text(at)[:10]), text(at))
-    return Told(day_text(at), text(at))
+    return Told(t("forever") if at >= FOREVER else day_text(at), text(at))
 
 
 def number(value: Fraction | None) -> str:

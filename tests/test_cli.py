@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -242,8 +243,12 @@ def test_override_reverse_expire_verify_rebuild(tmp_path: Path) -> None:
     standing = json.loads(points(path, "standing", "A", "--as-of", "2024-07-01", "-o", "json").stdout)
     assert (standing["credited"], standing["without_overrides"]["credited"]) == ("Gold", None)
     assert points(path, "override", "revoke", "A", "o1", "--from", "2024-07-15", *who).exit_code == 0
+    assert "recorded before" in points(path, "override", "revoke", "A", "o1", "--from", "2024-07-15", *who).stderr
+    assert "[override_ended]" in points(path, "override", "revoke", "A", "o1", *who).stderr
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-07-15", "-o", "json").stdout)["credited"] is None
     assert points(path, "reverse", "2", *who).exit_code == 0
+    twice = points(path, "reverse", "2", *who)
+    assert twice.exit_code == 1 and "[reversed_before]" in twice.stderr
     assert json.loads(points(path, "standing", "A", "--as-of", "2024-05-02", "-o", "json").stdout)["values"]["sold"] == "50"
     before = points(path, "timeline", "A", "--as-of", "2026-01-01", "-o", "json").stdout
     assert points(path, "expire").exit_code == 0
@@ -308,6 +313,56 @@ def test_rules(ledger: Path, tmp_path: Path) -> None:
     changed.write_text(shown.replace("sold >= 63", "solid >= 63"))
     refused = points(path, "rules", "publish", str(changed), "--author", "admin", "--golden", str(cases))
     assert refused.exit_code == 1 and "unknown_name" in refused.stdout
+
+
+def test_a_rulebook_is_published_once_and_again_after_another(tmp_path: Path) -> None:
+    book, cases, ledger = tmp_path / "acme.yaml", tmp_path / "acme-cases.yaml", tmp_path / "x.db"
+    points(ledger, "rules", "new", str(book), "--programme", "acme")
+    first = book.read_text()
+
+    def publish() -> str:
+        done = points(ledger, "rules", "publish", str(book), "--author", "me", "--golden", str(cases))
+        assert done.exit_code == 0, done.stderr
+        return done.stderr
+
+    assert "accepted at position 1" in publish() and "is published already, at position 1" in publish()
+    book.write_text(first.replace("Points of acme", "Points"))
+    assert "accepted at position 2" in publish()
+    book.write_text(first)
+    assert "accepted at position 3" in publish() and "is published already, at position 3" in publish()
+    assert points(ledger, "rules", "show", book.read_text().splitlines()[0].removeprefix("book: ")).stdout == first
+    book.write_text("book: [")
+    wrong = points(ledger, "rules", "publish", str(book), "--author", "me", "--golden", str(cases))
+    assert wrong.exit_code == 5 and "has 1 error [" in wrong.stderr and wrong.stdout == "", "what is wrong is told once"
+
+
+def test_a_name_that_is_nowhere_is_told_and_no_empty_list(ledger: Path) -> None:
+    for words, code in (
+        (("ranking", "--tier", "Gld"), "unknown_tier"), (("ranking", "--programme", "x"), "unknown_programme"),
+        (("at-risk", "--programme", "x"), "unknown_programme"), (("awards", "--programme", "x"), "unknown_programme"),
+        (("breakdown", "P-05", "--measure", "slod"), "unknown_number"), (("restatements", "--partner", "P-99"), "unknown_partner"),
+    ):  # fmt: skip
+        told = points(ledger, *words)
+        assert told.exit_code == 3 and code in told.stderr and told.stdout == "", words
+    nobody = points(ledger, "ranking", "--tier", "Elite", *AT)
+    assert nobody.exit_code == 0, "a tier that nobody has is an answer"
+
+
+def test_amounts_in_csv_have_no_marks_between_thousands(ledger: Path) -> None:
+    (client,) = csv.DictReader(io.StringIO(points(ledger, "clients", "P-05", *AT, "-o", "csv").stdout))
+    assert client["MRR"] == "8650 SGD"
+    assert "8,650 SGD" in points(ledger, "clients", "P-05", *AT).stdout
+
+
+def test_every_option_says_what_it_is() -> None:
+    def look(command: click.Command, path: str) -> None:
+        for each in command.params:
+            choices = isinstance(each.type, click.Choice)
+            assert not isinstance(each, click.Option) or each.help or choices, f"{path} {each.name}"
+        for name, inner in (command.commands if isinstance(command, click.Group) else {}).items():
+            look(inner, f"{path} {name}")
+
+    look(main, "points")
 
 
 def test_no_ledger_is_not_found(tmp_path: Path) -> None:

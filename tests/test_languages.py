@@ -200,6 +200,11 @@ def test_a_standing_in_german_and_dutch(ledger: Path) -> None:
     assert "niveau vervalt        2027-01-15, daarna geen, als er niets meer gebeurt" in dutch and "om Gold te behouden\n" in dutch
     talk = points(ledger, "--lang", "de", "rebuild").stderr
     assert "36 Partner neu aufgebaut bis Position" in talk
+    for language, held, forever, none in (("en", "held", "forever", "0 differences"), ("de", "gehalten", "unbegrenzt", "0 Abweichungen")):
+        assert points(ledger, "--lang", language, "membership", "P-05", *AT).stdout.splitlines()[0] == held
+        assert f"  {forever}  " in points(ledger, "--lang", language, "counted", "P-05", "sold", *AT).stdout
+        assert none in points(ledger, "--lang", language, "verify").stderr
+    assert "zertifizierte" in points(ledger, "--lang", "de", "counted", "P-05", *AT).stdout
 
 
 def test_one_english_word_may_be_two(ledger: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def is_about(book: Book) -> bool:
 def _book(life: Life, at: Instant) -> Book:
     book = life.book(at)
     if not is_about(book):
-        hint = f"one that has {', '.join(NEEDED)}"
+        hint = f"such a rulebook has the measures or numbers {', '.join(NEEDED)}; points rules list shows those at hand"
         raise NotFound(f"{book.name} is no rulebook about licences", hint=hint, code="no_licences")
     return book
 

@@ -45,7 +45,7 @@ class RulebookProblems(RulebookError):
     code = "rulebook_problems"
 
     def __init__(self, name: str, problems: list[Problem]) -> None:
-        super().__init__(f"{name} has {len(problems)} error(s)", hint="\n  ".join(map(str, problems)))
+        super().__init__(f"{name} has {len(problems)} error{'s' * (len(problems) != 1)}", hint="\n  ".join(map(str, problems)))
         self.problems = problems
 
 
