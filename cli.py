@@ -8,12 +8,11 @@ be used; 6 the log cannot be read or written; 7 a partner is parked; 8 Kafka can
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial, wraps
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from consumers import topics as stream_topics
 from consumers.bus import InProcessBus
 from consumers.expire import Expire
 from consumers.project import Project
 from consumers.relay import Relay
-from ledger import audit, dates, demo, importing
+from ledger import audit, dates, demo, exporting, importing
 from ledger import terminal as out
 from ledger.directory import Directory
 from ledger.errors import LedgerError, NotFound, Parked, Refusal, Refused, RulebookError
@@ -40,9 +40,15 @@ from ledger.languages import LANGUAGES, speak, spoken, t
 from ledger.log import Log, is_url, migrate
 from ledger.projections import achievements as achieved
 from ledger.projections import dashboard as boards
+from ledger.projections import endangered, portfolio, spread, tier_flows, views
 from ledger.projections import licences as counts
-from ledger.projections import spread, views
-from ledger.projections.questions import Moment, Questions, Ranked
+from ledger.projections import movements as balances
+from ledger.projections import partners as where
+from ledger.projections.endangered import Judged
+from ledger.projections.extract import Extract
+from ledger.projections.partners import Filter
+from ledger.projections.questions import Brief, Endangered, Moment, Questions, Ranked
+from ledger.projections.reader import Reader, plain_rows
 from ledger.projections.store import Restated, Store
 from ledger.rules import book as books
 from ledger.rules import golden, lint, scaffold
@@ -105,8 +111,7 @@ class Ledger:
             return
         behind = self.log.head() - self.store.position()
         if behind < 0 or behind > REBUILD_FROM:
-            with _bar(t("making the read models")) as step:
-                self.project.rebuild(step)
+            _rebuild(self, t("making the read models"))
             return
         relay = Relay(self.log, self.bus, self.store.position())
         while relay.step():
@@ -135,7 +140,20 @@ SECTIONS = {
         "quick-wins",
         "licences",
     ),
-    "Many partners": ("ranking", "at-risk", "nominees", "awards", "restatements", "sql", "schema"),
+    "Many partners": (
+        "ranking",
+        "tiers",
+        "flows",
+        "at-risk",
+        "losses",
+        "movements",
+        "overrides",
+        "nominees",
+        "awards",
+        "restatements",
+        "sql",
+        "schema",
+    ),
     "Writing": ("record", "import", "override", "reverse", "expire"),
     "Rules and keeping": ("rules", "rebuild", "verify", "export", "migrate", "demo"),
     "On Kafka": ("run", "status", "topics", "refused", "parked", "restore"),
@@ -233,7 +251,59 @@ def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def output(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-o", "--output", "form", type=click.Choice(out.FORMATS), default="table", show_default=True)(function)
+    """The form of what a command gives, and where it goes. The function gets `form`, and writes to stdout."""
+    return _output(out.FORMATS)(function)
+
+
+def _output(forms: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The first of the forms is the default."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "-o",
+            "--output",
+            "form",
+            type=click.Choice(forms),
+            default=forms[0],
+            show_default=True,
+            help="The form; with --to, as FILE ends.",
+        )
+        @click.option("--to", "into", metavar="FILE", type=click.Path(path_type=Path), help="Into a file, which is there when it is whole.")
+        @wraps(function)
+        def wrapped(*args: Any, form: str, into: Path | None, **kwargs: Any) -> Any:
+            source = click.get_current_context().get_parameter_source("form")
+            if into is not None and source is ParameterSource.DEFAULT:
+                form = _form_of(into, forms)
+            if form == "parquet":
+                exporting.parquet_library()
+                if into is None and sys.stdout.isatty():
+                    raise click.UsageError("Parquet is not for a terminal; name a file with --to, or send it on")
+            if into is None:
+                return function(*args, form=form, **kwargs)
+            return _into(into, lambda: function(*args, form=form, **kwargs))
+
+        return wrapped
+
+    return decorate
+
+
+def _form_of(file: Path, forms: Sequence[str]) -> str:
+    form = exporting.ENDINGS.get(file.suffix.lower())
+    if form is None or form not in forms:
+        raise click.UsageError(f"{file} does not say by its ending in which form it is to be; say it with -o {', '.join(forms)}")
+    return form
+
+
+def _into(file: Path, say: Callable[[], Any]) -> Any:
+    """What is said on stdout into a file. An exit code that says something of it comes after all of it."""
+    ended: click.exceptions.Exit | None = None
+    with exporting.beside(file) as stream, redirect_stdout(stream):
+        try:
+            say()
+        except click.exceptions.Exit as found:
+            ended = found
+    if ended is not None:
+        raise ended
 
 
 def asked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -266,6 +336,41 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, questions=questions, moment=moment, ledger=ledger, **kwargs)
 
     return wrapped
+
+
+def filtered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which partners are meant. The function gets `wanted`."""
+
+    @click.option("--tier", help="Only this credited tier.")
+    @click.option("--country", help="Only partners in this country, e.g. DE.")
+    @click.option("--market", help="Only this market, as stated or by the rulebook's table of countries.")
+    @click.option("--segment", help="Only this segment.")
+    @wraps(function)
+    def wrapped(
+        *args: Any, tier: str | None, country: str | None, market: str | None, segment: str | None, **kwargs: Any
+    ) -> Any:  # fmt: skip
+        if tier is not None:
+            _check_tier(kwargs["questions"], kwargs["moment"], tier)
+        return function(*args, wanted=Filter(tier, country, market, segment), **kwargs)
+
+    return wrapped
+
+
+def _among(questions: Questions, moment: Moment, at: Instant, wanted: Filter) -> Callable[[str], bool]:
+    """Whether a partner is where it is asked for."""
+    if not wanted.of_place:
+        return lambda _: True
+    places = where.places_at(questions, moment, at)
+    where.check(places.values(), wanted)
+    return lambda partner: wanted.means(places.get(partner, where.NOWHERE))
+
+
+def _having(questions: Questions, moment: Moment, at: Instant, wanted: Filter) -> Callable[[str], bool]:
+    """Whether a partner has the credited tier that is asked for."""
+    if wanted.tier is None:
+        return lambda _: True
+    found = {each.partner for each in where.held_at(questions, moment, at) if each.credited == wanted.tier}
+    return lambda partner: partner in found
 
 
 def _moment(settings: Settings, now: Instant, as_of: str | None, known_at: str | None) -> Moment:
@@ -508,14 +613,29 @@ def expire(settings: Settings, until: str) -> None:
 @main.command()
 @click.argument("partner")
 @click.option("--goal", help="A tier to measure progress against.")
+@click.option("--brief", is_flag=True, help="Tiers and points alone, of a moment that is past: read from the read models.")
 @asked
-def standing(partner: str, goal: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+def standing(partner: str, goal: str | None, brief: bool, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
     """Score, tiers, risk and progress of PARTNER at a moment."""
+    if brief:
+        _show_brief(questions.brief(partner, moment), form)
+        return
     answer = questions.standing(partner, moment, goal=goal)
     if form == "table":
         _show_standing(ledger, answer)
     else:
         out.emit(answer, form)
+
+
+def _show_brief(found: Sequence[Brief], form: str) -> None:
+    lines = []
+    for each in found:
+        called = _called(each.programme)
+        tiers = called(each.credited), called(each.performance)
+        points = ", ".join(f"{called(name)} {out.number(value)}" for name, value in each.points.items())
+        enrolled = "" if each.enrolled else out.word("left")
+        lines.append((each.programme, each.award, each.rulebook, *tiers, each.score, points, enrolled, each.parked or ""))
+    out.rows(("programme", "award", "rulebook", "credited", "performance", "score", "points", "enrolled", "parked"), lines, form, found)
 
 
 FACTS = ("award", "credited tier", "performance tier", "without overrides", "at risk", "tier lost at")
@@ -1235,7 +1355,8 @@ def licences_show(
 
 
 def _keys(ledger: Ledger, fields: Sequence[str], key: Sequence[str]) -> list[str]:
-    return [_name(ledger, "client", part) if field == "client" else part for field, part in zip(fields, key, strict=True)]
+    named = ("client", "partner")
+    return [_name(ledger, field, part) if field in named else part for field, part in zip(fields, key, strict=True)]
 
 
 def _shares(row: counts.Row) -> list[Any]:
@@ -1299,28 +1420,62 @@ def licences_export(
     out.rows(columns, lines, form)
 
 
+@licences.command("portfolio")
+@click.option(
+    "--by", multiple=True, type=click.Choice((portfolio.PARTNER, *GROUPED_BY)), default=("client",), show_default=True, help="Or several."
+)
+@_scoped
+@asked
+@filtered
+def licences_portfolio(
+    by: tuple[str, ...], scope: str, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """Deployment and usage over all partners.
+
+    A client of several partners counts once in a group that is not by partner. --country, --market and --segment are the clients',
+    --tier the partner's. By default as of the latest count.
+    """
+    asked_by = {GROUPED_BY.get(name, name) for name in by}
+    fields = [field for field in portfolio.BY if field in asked_by]
+    with _bar(t("asking every partner")) as step:
+        total, done = len(ledger.history.partners()), iter(range(1, 1 << 62))
+        found = portfolio.licences(questions, moment, fields, wanted, scope=scope, progress=lambda _: step(next(done), total))
+    if form == "table":
+        out.line(t("as of {when}, {programme}", when=out.when(found.as_of), programme=found.programme))
+        out.line()
+    shares = ("assigned", "sold", "deployment percent", "used", "entitled", "usage percent", "causes", "advice", "channels")
+    lines = [(*_keys(ledger, fields, row.key), *_shares(row)) for row in found.rows]
+    out.rows((*fields, *shares), lines, form, found.rows, t("portfolio") if not fields else "" if found.rows else t("licences"))
+    if form == "table":
+        if fields and found.rows:
+            out.line()
+            out.table(shares, [_shares(found.total)], t("portfolio"))
+        _show_words(found.rows, found.programme)
+    _say_parked(found.parked)
+
+
 # -- many partners -----------------------------------------------------------------------------------------------------
 
 
 @main.command()
 @click.option("--limit", type=click.IntRange(min=1), help="The first so many.")
-@click.option("--tier", help="Only this credited tier.")
 @asked
-def ranking(limit: int | None, tier: str | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
-    """All partners by score; shared places are 1, 2, 2, 4."""
+@filtered
+def ranking(limit: int | None, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """All partners by score; shared places are 1, 2, 2, 4.
+
+    A filter leaves the places as they are among all.
+    """
     names = _partners(ledger)
-    rows = questions.ranking(moment, names)
-    found = [row for row in rows if tier in (None, row.credited)][:limit]
-    if tier is not None and not found:
-        _check_tier(questions, moment, tier)
+    is_there = _among(questions, moment, questions.as_of(moment), wanted)
+    rows = [row for row in questions.ranking(moment, names) if is_there(row.partner)]
+    found = [row for row in rows if wanted.tier in (None, row.credited)][:limit]
     lines = [
-        (r.place, out.named(r.partner, names.get(r.partner)), r.score, r.points.get("sold"), r.points.get("managed"),
-         _tier(r, r.credited), _tier(r, r.performance), r.parked or "")
+        (r.place, out.named(r.partner, names.get(r.partner)), r.score, _tier(r, r.credited), _tier(r, r.performance), r.parked or "")
         for r in found
-    ]  # fmt: skip
-    sums = map(_called(next((r.programme for r in found), "")), ("sold", "managed"))
-    out.rows(("place", "partner", "score", *sums, "credited", "performance", "parked"), lines, form, found)
-    _say_parked(row.partner for row in rows if row.parked)
+    ]
+    out.rows(("place", "partner", "score", "credited", "performance", "parked"), lines, form, found)
+    _say_parked([row.partner for row in rows if row.parked], ledger.store)
 
 
 def _check_tier(questions: Questions, moment: Moment, tier: str) -> None:
@@ -1339,24 +1494,115 @@ def _tier(row: Ranked, tier: str | None) -> str:
     return _called(row.programme)(tier) if row.tiered or row.score is None else ""
 
 
+PERFORMANCE = click.option("--performance", is_flag=True, help="By performance tier; default by credited tier.")
+
+
+@main.command()
+@click.argument("period", required=False)
+@PERFORMANCE
+@asked
+@filtered
+def tiers(
+    period: str | None, performance: bool, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """How many partners have which tier, now and before.
+
+    PERIOD is 2024, 2024-Q1, 2024-03 or 2024-01..2024-03: just before it, who came and went, and at its end, or at --as-of within it.
+    """
+    found = _moved(period, performance, wanted, questions, moment, ledger)
+    ranks = {programme: _ranks(questions, moment, programme) for programme in {each.programme for each in found}}
+    sized = tier_flows.sizes(found, ranks)
+    lines = [
+        (*_ladder(s.programme, s.award), _called(s.programme)(s.tier), *((s.before, s.came, s.went) if period is not None else ()), s.after)
+        for s in sized
+    ]
+    columns = ("programme", "award", "tier", *(("before", "came", "went", "after") if period is not None else ("partners",)))
+    out.rows(columns, lines, form)
+    _say_parked(e.partner for e in found if e.parked)
+
+
+@main.command()
+@click.argument("period")
+@PERFORMANCE
+@click.option("--partners", "named", is_flag=True, help="A line for each partner.")
+@click.option("--all", "every", is_flag=True, help="Also those whose tier is the same at both ends.")
+@asked
+@filtered
+def flows(
+    period: str, performance: bool, named: bool, every: bool, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger,
+    form: str,
+) -> None:  # fmt: skip
+    """Who went from which tier to which in PERIOD.
+
+    From just before PERIOD (2024, 2024-Q1, 2024-03 or 2024-01..2024-03) to its end, or to --as-of within it.
+    """
+    found = _moved(period, performance, wanted, questions, moment, ledger)
+    shown = [each for each in found if every or each.changed or each.parked]
+    if named:
+        lines = [
+            (_name(ledger, "partner", e.partner), *_ladder(e.programme, e.award), *_ends(e), e.country, e.market, e.segment, e.parked)
+            for e in shown
+        ]
+        out.rows(("partner", "programme", "award", "from tier", "to tier", "country", "market", "segment", "parked"), lines, form, shown)
+    else:
+        grouped = tier_flows.flows(shown)
+        counted_ = [(*_ladder(flow.programme, flow.award), *_ends(flow), len(flow.partners)) for flow in grouped]
+        out.rows(("programme", "award", "from tier", "to tier", "partners"), counted_, form, grouped)
+    _say_parked(e.partner for e in found if e.parked)
+
+
+def _moved(
+    period: str | None, performance: bool, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger
+) -> list[tier_flows.Moved]:  # fmt: skip
+    """At the two ends of a period; without one, twice the moment."""
+    as_of = questions.as_of(moment)
+    ends = as_of, as_of
+    if period is not None:
+        ends = tier_flows.ends_of(*dates.period(period, ledger.clock(), ledger.settings.zone), as_of)
+    return tier_flows.moved(questions, moment, ends, wanted, performance=performance)
+
+
+def _ranks(questions: Questions, moment: Moment, programme: str) -> list[str]:
+    """The tiers of the rulebook in force, the lowest first."""
+    force = questions.force(replace(moment, programme=programme), (), questions.position(moment))
+    book = next(each.book for each in force if questions.as_of(moment) < each.until)
+    return list(book.ranks)
+
+
+def _ladder(programme: str, award: str) -> tuple[str, str]:
+    return programme, _award(_called(programme), award) if award else ""
+
+
+def _ends(found: tier_flows.Moved | tier_flows.Flow) -> tuple[str, str]:
+    """From which tier to which, as people call them."""
+    called, outside = _called(found.programme), out.word("not enrolled")
+    return called(found.before) if found.enrolled_before else outside, called(found.after) if found.enrolled_after else outside
+
+
 @main.command()
 @click.option("--year", type=click.IntRange(1, 9998), help="Of this year; default the latest whose 30 June lies before --as-of.")
 @click.option("--best", type=click.IntRange(min=1), default=achieved.NOMINEES, show_default=True, help="So many places.")
 @asked
-def nominees(year: int | None, best: int, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+@filtered
+def nominees(
+    year: int | None, best: int, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
     """The best by score at the end of 30 June of a year.
 
-    All those on the last place are included.
+    All those on the last place are included. A filter leaves the places as they are among all.
     """
     names = _partners(ledger)
     found = questions.nominees(moment, year, best, names)
     places = found.nominees if found is not None else ()
+    if found is not None and (wanted.of_place or wanted.tier is not None):
+        meant = {each.partner for each in where.those(where.held_at(questions, moment, found.at), wanted)}
+        places = tuple(place for place in places if place.partner in meant)
     if form == "table" and found is not None:
         out.line(t("nominees of {year}, as of {when}", year=found.year, when=out.when(found.at)))
         out.line()
     lines = [(p.place, out.named(p.partner, names.get(p.partner)), p.score) for p in places]
     out.rows(("place", "partner", "score"), lines, form, places, "" if places else t("nominees"))
-    _say_parked(found.parked if found is not None else ())
+    _say_parked(found.parked if found is not None else (), ledger.store)
 
 
 @main.command()
@@ -1368,15 +1614,21 @@ def awards(year: int | None, questions: Questions, moment: Moment, ledger: Ledge
     found = [honour for of, honours in questions.awards(moment, names).items() if year in (None, of) for honour in honours]
     lines = [(h.year, h.award, out.word(h.what), out.named(h.partner, names.get(h.partner)), out.when(h.at), h.position) for h in found]
     out.rows(("year", "award", "what", "partner", "on", "position"), lines, form, found, "" if found else t("awards"))
+    _say_parked((), ledger.store)
 
 
-def _say_parked(partners: Iterable[str]) -> None:
-    """What a list of many leaves open, so that nobody takes it for whole."""
-    named = sorted(set(partners))
-    if named:
-        more = t(" and {count} more", count=len(named) - 3) if len(named) > 3 else ""
-        said = "points: {count} parked, and not judged: {partners}{more}; ask for the standing of each to see why"
-        out.say(t(said, count=len(named), partners=", ".join(named[:3]), more=more))
+def _say_parked(partners: Iterable[str], store: Store | None = None) -> None:
+    """What a list of many leaves open, so that nobody takes it for whole: who was not judged, and who else is parked."""
+    judged_not = set(partners)
+    _name_some("points: {count} parked, and not judged: {partners}{more}; ask for the standing of each to see why", judged_not)
+    if store is not None:
+        _name_some("points: {count} parked: {partners}{more}; points parked list says why", store.all_parked().keys() - judged_not)
+
+
+def _name_some(said: str, partners: Collection[str]) -> None:
+    if partners:
+        more = t(" and {count} more", count=len(partners) - 3) if len(partners) > 3 else ""
+        out.say(t(said, count=len(partners), partners=", ".join(sorted(partners)[:3]), more=more))
 
 
 @main.command()
@@ -1390,8 +1642,8 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
     Those that were recorded in PERIOD (2024, 2024-Q1, 2024-03 or 2024-01..2024-03); default all.
     """
     with _open(settings) as ledger:
-        if partner is not None and not ledger.history.events(partner):
-            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
+        if partner is not None:
+            _check_partner(ledger, partner)
         since, until = (BEGINNING, FOREVER) if period is None else dates.period(period, ledger.clock(), settings.zone)
         found = [each for each in ledger.questions().restatements(since, until) if partner in (None, each.partner)]
         names = _partners(ledger)
@@ -1399,6 +1651,12 @@ def restatements(settings: Settings, period: str | None, partner: str | None, fo
         tiers = ("credited before", "credited after", "performance before", "performance after")
         columns = ("partner", "award", "since", "until", *tiers, "position", "recorded")
         out.rows(columns, lines, form, found)
+        _say_parked((), ledger.store)
+
+
+def _check_partner(ledger: Ledger, partner: str) -> None:
+    if not ledger.history.events(partner):
+        raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
 
 
 def _restated(found: Restated) -> tuple[str, ...]:
@@ -1407,6 +1665,92 @@ def _restated(found: Restated) -> tuple[str, ...]:
     award = _award(called, found.award) if found.award else ""
     tiers = (found.credited_before, found.credited_after, found.performance_before, found.performance_after)
     return award, out.when(found.since), out.when(found.until), *map(called, tiers)
+
+
+@main.command()
+@click.argument("period")
+@click.option("--by", multiple=True, type=click.Choice(balances.BY), default=("client", "cause"), show_default=True, help="Or several.")
+@click.option("--partner", help="Of one partner only.")
+@click.option("--limit", type=click.IntRange(min=1), help="The largest so many.")
+@click.option("--steps", is_flag=True, help="Each step, in order of time; without this they are added up.")
+@asked
+@filtered
+def movements(
+    period: str, by: tuple[str, ...], partner: str | None, limit: int | None, steps: bool, wanted: Filter, questions: Questions,
+    moment: Moment, ledger: Ledger, form: str,
+) -> None:  # fmt: skip
+    """Points gained and lost in PERIOD, by client and cause.
+
+    PERIOD is 2024, 2024-Q1, 2024-03 or 2024-01..2024-03, up to --as-of. --country, --market and --segment are the clients', --tier the
+    partner's at the end.
+    """
+    if partner is not None:
+        _check_partner(ledger, partner)
+    ends = tier_flows.ends_of(*dates.period(period, ledger.clock(), ledger.settings.zone), questions.as_of(moment))
+    found = balances.movements(questions, moment, ends, wanted, partner=partner)
+    if steps:
+        _show_steps(ledger, found.steps[:limit], form)
+    else:
+        _show_balances(ledger, found.steps, [field for field in balances.BY if field in by], limit, form)
+    _say_parked(found.parked)
+
+
+def _show_steps(ledger: Ledger, found: Sequence[balances.Movement], form: str) -> None:
+    lines = [
+        (out.when(s.at), _name(ledger, "partner", s.partner), _called(s.programme)(s.measure), s.delta, out.word(s.cause),
+         _name(ledger, "client", s.client), s.place.country, s.place.market, s.place.segment, s.position)
+        for s in found
+    ]  # fmt: skip
+    columns = ("when", "partner", "measure", "change", "cause", "client", "country", "market", "segment", "position")
+    out.rows(columns, lines, form, found)
+
+
+def _show_balances(ledger: Ledger, steps: Sequence[balances.Movement], by: Sequence[str], limit: int | None, form: str) -> None:
+    found = balances.balances(steps, by)[:limit]
+    lines = [
+        (*_balance_key(ledger, by, b.key), b.programme, _called(b.programme)(b.measure), b.gained, b.lost, b.net)
+        for b in found
+    ]  # fmt: skip
+    sums = ("programme", "measure", "gained", "lost", "net")
+    told = [
+        dict(
+            zip(
+                (*by, *("programme", "measure", "gained", "lost", "net")),
+                (*b.key, b.programme, b.measure, b.gained, b.lost, b.net),
+                strict=True,
+            )
+        )
+        for b in found
+    ]
+    out.rows((*by, *sums), lines, form, told)
+    if form == "table" and by:
+        out.line()
+        total = [(b.programme, _called(b.programme)(b.measure), b.gained, b.lost, b.net) for b in balances.balances(steps, ())]
+        out.table(sums, total, t("together"))
+
+
+def _balance_key(ledger: Ledger, by: Sequence[str], key: Sequence[str]) -> list[str]:
+    return [out.word(part) if field == "cause" else _name(ledger, field, part or None) for field, part in zip(by, key, strict=True)]
+
+
+@main.command("overrides")
+@click.option("--within", help="Only those that lapse within this time (30d), or by this date.")
+@asked
+@filtered
+def overrides_in_force(within: str | None, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+    """The exceptions in force, the next to lapse first."""
+    at = questions.as_of(moment)
+    until = None if within is None else dates.ahead(within, at, ledger.settings.zone)
+    is_there = _among(questions, moment, at, wanted)
+    has_tier = _having(questions, moment, at, wanted)
+    found = [each for each in portfolio.overrides(questions, moment, until) if is_there(each.partner) and has_tier(each.partner)]
+    lines = [
+        (_name(ledger, "partner", g.partner), g.programme, g.award, g.override.override, g.override.target, out.when(g.override.since),
+         out.when(g.override.until), g.override.reason, g.override.author, g.override.position)
+        for g in found
+    ]  # fmt: skip
+    columns = ("partner", "programme", "award", "override", "target", "from", "until", "reason", "author", "position")
+    out.rows(columns, lines, form, found, "" if found else t("overrides"))
 
 
 @main.command("sql")
@@ -1418,43 +1762,75 @@ def sql(settings: Settings, query: str, form: str) -> None:
 
     QUERY is one statement that only reads, or - for stdin. `points schema` lists the views.
     """
+    statement = sys.stdin.read() if query == "-" else query
     with _open(settings) as ledger:
         ledger.catch_up()
-        columns, found = ledger.store.query(sys.stdin.read() if query == "-" else query)
-    out.answer(columns, found, form)
+        with ledger.store.reading() as reader:
+            columns, found = reader.select(statement)
+            names, lines = out.names(columns), plain_rows(found)
+            if form != "parquet":
+                out.answer(names, lines, form)
+                _say_parked((), ledger.store)
+                return
+            fields = exporting.Shape(names).see(lines).fields()  # by all that is there: SQLite has no types to ask for
+            exporting.write_parquet(fields, plain_rows(reader.select(statement)[1]), sys.stdout.buffer)
+        _say_parked((), ledger.store)
 
 
 @main.command()
 @click.argument("view", metavar="[VIEW]", required=False, type=click.Choice([view.name for view in views.VIEWS]))
+@click.option("--grant", "role", metavar="ROLE", help="The statements that let a role of PostgreSQL read the views, and nothing else.")
 @output
 @click.pass_obj
-def schema(settings: Settings, view: str | None, form: str) -> None:
-    """The views that points sql reads, or one VIEW's columns."""
-    if view is None:
-        out.rows(("view", "what it tells"), [(each.name, each.comment) for each in views.VIEWS], form)
+def schema(settings: Settings, view: str | None, role: str | None, form: str) -> None:
+    """The views for sql and export, or one VIEW's columns."""
+    if role is not None:
+        _show_grants(settings, view, role)
         return
-    (found,) = [each for each in views.VIEWS if each.name == view]
-    out.rows(("column", "type", "what it tells"), [(column.name, column.type, column.comment) for column in found.columns], form)
+    if view is None:
+        found = [{"view": each.name, "what_it_tells": each.comment, "columns": list(map(_column, each.columns))} for each in views.VIEWS]
+        out.rows(("view", "what it tells"), [(each.name, each.comment) for each in views.VIEWS], form, found)
+        return
+    columns = _view(view).columns
+    out.rows(("column", "type", "what it tells"), [tuple(_column(column).values()) for column in columns], form)
+
+
+def _view(name: str) -> views.View:
+    return next(view for view in views.VIEWS if view.name == name)
+
+
+def _column(column: views.Column) -> dict[str, str]:
+    return {"column": column.name, "type": column.type, "what_it_tells": column.comment}
+
+
+def _show_grants(settings: Settings, view: str | None, role: str) -> None:
+    if not role:
+        raise click.UsageError("--grant needs the name of a role")
+    if not is_url(settings.path):
+        raise click.UsageError(f"{settings.path} is a file: who may read it reads all of it; roles are of a ledger on PostgreSQL")
+    with _open(settings) as ledger:
+        for statement in ledger.store.grants(role, [view] if view is not None else None):
+            click.echo(f"{statement};")
+
+
+def _within(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of who is in danger, and how it is found out."""
+    said = "How many ask; default one for each core, where there are many partners."
+    function = click.option("--processes", type=click.IntRange(1), help=said)(function)
+    help = "Also tiers that will be lost within this time, or by this date."
+    return click.option("--within", default="180d", show_default=True, help=help)(function)
 
 
 @main.command("at-risk")
-@click.option("--within", default="180d", show_default=True, help="Also tiers that will be lost within this time, or by this date.")
-@click.option("--processes", type=click.IntRange(1), help="How many ask; default one for each core, where there are many partners.")
+@_within
 @asked
-def at_risk(within: str, processes: int | None, questions: Questions, moment: Moment, ledger: Ledger, form: str) -> None:
+@filtered
+def at_risk(
+    within: str, processes: int | None, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
     """Who is at risk, or loses a tier if nothing more happens."""
     until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
-    partners = ledger.history.partners()
-    if processes is None:
-        processes = os.cpu_count() or 1 if len(partners) >= spread.WORTH_WHILE else 1
-    with _bar(t("asking every partner")) as step:
-        if processes > 1:
-            fixed = replace(moment, as_of=questions.as_of(moment), known_at=questions.position(moment), known_when=None)
-            others = partial(_questions_of, ledger.settings, ledger.clock())
-            found = list(spread.at_risk(others, partners, fixed, processes, lambda done: step(done, len(partners))))
-        else:
-            done = iter(range(1, 1 << 62))
-            found = list(questions.at_risk(moment, partners, lambda _: step(next(done), len(partners))))
+    found = _endangered(questions, moment, ledger, wanted, processes)
     found = [e for e in found if e.at_risk is not None or e.parked or (e.tier_lost_at is not None and e.tier_lost_at.at < until)]
     lines = []
     for e in found:
@@ -1471,7 +1847,59 @@ def at_risk(within: str, processes: int | None, questions: Questions, moment: Mo
         "parked",
     )  # fmt: skip
     out.rows(columns, lines, form, found)
-    _say_parked(e.partner for e in found if e.parked)
+    _say_parked([e.partner for e in found if e.parked], ledger.store)
+
+
+@main.command()
+@_within
+@asked
+@filtered
+def losses(
+    within: str, processes: int | None, wanted: Filter, questions: Questions, moment: Moment, ledger: Ledger, form: str
+) -> None:  # fmt: skip
+    """The tiers that will be lost, by date, with the cause."""
+    until = dates.ahead(within, questions.as_of(moment), ledger.settings.zone)
+    told = _endangered(questions, moment, ledger, wanted, processes)
+    found = [(e.tier_lost_at, e) for e in told if e.tier_lost_at is not None and e.tier_lost_at.at < until]
+    found.sort(key=lambda each: (each[0].at, each[1].partner, each[1].programme, each[1].award))
+    lines = []
+    for lost, e in found:
+        cause, called = lost.cause, _called(e.programme)
+        lines.append(
+            (out.when(lost.at), _name(ledger, "partner", e.partner), _award(called, e.award), called(lost.tier), called(lost.falls_to),
+             lost.how,
+             called(cause.requirement) if cause else "", out.when(cause.at) if cause else "", cause.missing if cause else None)
+        )  # fmt: skip
+    columns = ("tier lost at", "partner", "award", "tier", "falls to", "why", "requirement", "fails from", "missing")
+    out.rows(columns, lines, form, [e for _, e in found])
+    _say_parked([e.partner for e in told if e.parked], ledger.store)
+
+
+def _endangered(questions: Questions, moment: Moment, ledger: Ledger, wanted: Filter, processes: int | None) -> list[Endangered]:
+    """By what is known now from what was judged, where that still holds; of another moment everybody is asked."""
+    at = questions.as_of(moment)
+    is_there = _among(questions, moment, at, wanted)
+    partners = ledger.history.partners()
+    processes = spread.how_many(processes, len(partners))
+    others = partial(_questions_of, ledger.settings, ledger.clock())
+    with _bar(t("asking every partner")) as step:
+        if (moment.known_at, moment.known_when, moment.rulebook, moment.award) == (None,) * 4:
+
+            def judge(todo: Sequence[str]) -> Iterator[list[Judged]]:
+                done, many = 0, spread.how_many(processes if len(todo) > spread.WORTH_WHILE or processes == 1 else 1, len(todo))
+                for page in spread.judged(others if many > 1 else lambda: questions, todo, at, many):
+                    done += len(page)
+                    step(done, len(todo))
+                    yield page
+
+            found = [e for e in endangered.now(questions, at, judge) if moment.programme in (None, e.programme)]
+        elif processes > 1:
+            fixed = replace(moment, as_of=at, known_at=questions.position(moment), known_when=None)
+            found = list(spread.at_risk(others, partners, fixed, processes, lambda done: step(done, len(partners))))
+        else:
+            asked = iter(range(1, 1 << 62))
+            found = list(questions.at_risk(moment, partners, lambda _: step(next(asked), len(partners))))
+    return [e for e in found if is_there(e.partner) and wanted.tier in (None, e.credited)]
 
 
 def _questions_of(settings: Settings, now: Instant) -> Questions:
@@ -1736,7 +2164,7 @@ def parked_list(settings: Settings, form: str) -> None:
     """Every parked partner, with why."""
     with _open(settings) as ledger:
         ledger.catch_up()
-        found = [(partner, why) for partner, why in ledger.store.partners().items() if why is not None]
+        found = list(ledger.store.all_parked().items())
     out.rows(("partner", "parked"), found, form)
 
 
@@ -1747,11 +2175,11 @@ def parked_retry(settings: Settings, partners: tuple[str, ...]) -> None:
     """Apply parked PARTNERS again, or all of them: after a rulebook was published, or the program mended."""
     with _open(settings) as ledger:
         ledger.catch_up()
-        found = {partner for partner, why in ledger.store.partners().items() if why is not None}
+        found = set(ledger.store.all_parked())
         if strangers := sorted(set(partners) - found):
             raise NotFound(f"{', '.join(strangers)}: not parked", hint="parked list has those that are", code="not_parked")
         ledger.project.retry(sorted(partners or found))
-        left = sum(why is not None for why in ledger.store.partners().values())
+        left = len(ledger.store.all_parked())
     out.say(t("{tried} tried again, {left} still parked", tried=out.many(len(partners or found), "partner"), left=left))
     if left:
         raise click.exceptions.Exit(Parked.exit_code)
@@ -1928,7 +2356,7 @@ def rules_impact(settings: Settings, file: Path, form: str) -> None:
         out.rows(("partner", "award", "from", "credited", "would be", "parked"), lines, form, found)
         said = "{count} of {total} partners would be credited differently by {book}"
         out.say(t(said, count=len({i.partner for i in changed}), total=total, book=book.name))
-        _say_parked(i.partner for i in found if i.parked)
+        _say_parked([i.partner for i in found if i.parked], ledger.store)
 
 
 @rules.command("new")
@@ -1988,12 +2416,35 @@ def rules_publish(settings: Settings, file: Path, author: str, cases: tuple[Path
 
 
 @main.command()
+@click.option("--fresh", is_flag=True, help="Begin anew, where an earlier one was stopped.")
+@click.option("--processes", type=click.IntRange(1), help="How many make rows; default one for each core, where there are many partners.")
 @click.pass_obj
-def rebuild(settings: Settings) -> None:
-    """Make the read models anew from the log."""
-    with _open(settings) as ledger, _bar(t("rebuilding")) as step:
-        partners = ledger.project.rebuild(step)
-        out.say(t("{partners} rebuilt at position {position}", partners=out.many(partners, "partner"), position=ledger.store.position()))
+def rebuild(settings: Settings, fresh: bool, processes: int | None) -> None:
+    """Make the read models anew from the log.
+
+    Beside those that are read: everybody goes on meanwhile. It goes on where one was stopped, and says what the old rows had wrong.
+    """
+    with _open(settings) as ledger:
+        _rebuild(ledger, t("rebuilding"), fresh=fresh, processes=processes, tell=True)
+
+
+def _rebuild(ledger: Ledger, label: str, *, fresh: bool = False, processes: int | None = None, tell: bool = False) -> None:
+    applied = _applied(ledger) if ledger.has_stations else None
+    with _bar(label) as step:
+        done = ledger.project.rebuild(step, applied=applied, fresh=fresh, processes=processes, open_parts=partial(_kept, ledger.settings))
+    if done.before and tell:
+        out.say(t("{partners} had been made by a rebuild that was stopped", partners=out.many(done.before, "partner")))
+    if tell:
+        out.say(t("{partners} rebuilt at position {position}", partners=out.many(done.partners, "partner"), position=done.position))
+    if done.differing:
+        said = "points: the read models were wrong of {partners}; first: {difference}"
+        out.say(t(said, partners=out.many(done.differing, "partner"), difference=done.first))
+
+
+def _kept(settings: Settings) -> tuple[History, Store]:
+    """The log and the read models, for another process."""
+    collect_seldom()
+    return History(Log(settings.path, create=False)), Store(settings.read_path)
 
 
 @main.command("migrate")
@@ -2005,33 +2456,80 @@ def migrate_(settings: Settings) -> None:
 
 
 @main.command()
+@click.option("--whole", is_flag=True, help="Of everything, also what was altered in the past.")
 @click.option("--kafka", is_flag=True, help="Also hold the stream of events on Kafka against the log, both ways.")
+@click.option("--processes", type=click.IntRange(1), help="How many make rows; default one for each core, where there are many partners.")
 @click.pass_obj
-def verify(settings: Settings, kafka: bool) -> None:
-    """Check that log and read models are what they should be. Exits 1 and names the first differences."""
+def verify(settings: Settings, whole: bool, kafka: bool, processes: int | None) -> None:
+    """Check that log and read models are what they should be.
+
+    Exits 1 and names what differs, of each partner the first row. The log: order, hashes, receipts, times. The read models: every row
+    that the log makes, and no other. By default of what came since the last verify without a difference.
+    """
     with _open(settings) as ledger:
-        ledger.catch_up()
-        applied = _applied(ledger) if ledger.has_stations else None
-        with _bar(t("verifying")) as step:
-            found = list(audit.audit(ledger.log, ledger.store, step, applied))
+        log, store, partners = ledger.log, ledger.store, 0
+        after, head = 0 if whole else audit.verified(log, store), log.head()
+        found = audit.walked(log, after)
+        if not found:
+            ledger.catch_up()
+            applied = _applied(ledger) if ledger.has_stations else store.position()
+            with _bar(t("verifying")) as step:
+
+                def count(done: int, of: int) -> None:
+                    nonlocal partners
+                    partners = done
+                    step(done, of)
+
+                open_parts = partial(_kept, settings)
+                found += audit.against_rows(log, store, applied, count, after=after, processes=processes, open_parts=open_parts)
+            if all(finding.note for finding in found):
+                audit.remember(store, log.insert_end(min(applied, head)))
         if kafka:
             found += _verify_stream(settings, ledger)
+        wrong = sum(not finding.note for finding in found)
         for finding in found:
             click.echo(f"{'note: ' if finding.note else ''}{finding.code}: {finding.where}: {finding.found}")
-        wrong = sum(not finding.note for finding in found)
-        size = f"{out.many(ledger.log.head(), 'event')}, {out.many(len(ledger.history.partners()), 'partner')}"
+        size = f"{out.many(head - after, 'event')}, {out.many(partners, 'partner')}"
+        if after:
+            size = t("since position {position}: {size}", position=after, size=size)
         out.say(f"{size}: {out.many(wrong, 'difference')}")
     if wrong:
         raise click.exceptions.Exit(1)
 
 
+EXPORTED = ("jsonl", "csv", "json", "parquet")
+
+
 @main.command()
-@click.option("--partner", help="One partner's events only.")
-@click.option("--sealed", is_flag=True, help="With position, version, recorded time and hash beside each event.")
+@click.argument("view", metavar="[VIEW]", required=False, type=click.Choice([view.name for view in views.VIEWS]))
+@click.option("--partner", help="Of one partner only.")
+@click.option("--as-of", help="Of a VIEW: only the rows that hold at a date or moment.")
+@click.option("--known-at", help="Of a VIEW: as known when, at a position or a date; default all that is known.")
+@click.option("--sealed", is_flag=True, help="Events with position, version, recorded time and hash beside each.")
 @click.option("--inputs", is_flag=True, help="What came in through the door, with its recorded time: for record --migrate.")
+@_output(EXPORTED)
 @click.pass_obj
-def export(settings: Settings, partner: str | None, sealed: bool, inputs: bool) -> None:
-    """The events as CloudEvents, one a line. The stored bytes, nothing else, unless --inputs adds when each was recorded."""
+def export(
+    settings: Settings, /, view: str | None, partner: str | None, as_of: str | None, known_at: str | None, form: str, **of: bool
+) -> None:  # fmt: skip
+    """The events as CloudEvents, or the rows of a VIEW.
+
+    Of events, one a line, the stored bytes and nothing else, unless --inputs adds when each was recorded. Of a VIEW all rows, or those of
+    a moment; points schema lists the views. What other commands answer, they export themselves: points ranking --to ranking.parquet.
+    """
+    if view is not None:
+        if any(of.values()):
+            raise click.UsageError("--sealed and --inputs are of events, not of a view")
+        _export_view(settings, _view(view), partner, (as_of, known_at), form)
+        return
+    if as_of is not None or known_at is not None:
+        raise click.UsageError("--as-of and --known-at go with a VIEW; points schema lists them")
+    if form != "jsonl":
+        raise click.UsageError("events are CloudEvents, one a line: -o jsonl, or name a VIEW")
+    _export_events(settings, partner, **of)
+
+
+def _export_events(settings: Settings, partner: str | None, *, sealed: bool, inputs: bool) -> None:
     if inputs and (sealed or partner):
         raise click.UsageError("--inputs goes with neither --sealed nor --partner: a migration takes the whole ledger")
     with _open(settings) as ledger:
@@ -2045,6 +2543,80 @@ def export(settings: Settings, partner: str | None, sealed: bool, inputs: bool) 
                 seal = f'"hash":"{found.hash.hex()}","position":{found.position},"recorded_at":"{text(found.recorded_at)}"'
                 body = f'{{{seal},"stream":"{found.stream}","version":{found.version},"event":{body}}}'
             click.echo(body)
+
+
+def _export_view(settings: Settings, view: views.View, partner: str | None, when: tuple[str | None, str | None], form: str) -> None:
+    as_of, known_at = when
+    if as_of is not None and not view.has_instants:
+        raise click.UsageError(f"{view.name} has no since and until, for which --as-of could ask")
+    if known_at is not None and not view.table:
+        raise click.UsageError(f"{view.name} has one clock; --known-at is for {', '.join(each.name for each in views.VIEWS if each.table)}")
+    with _open(settings) as ledger:
+        if partner is not None and not ledger.history.events(partner):
+            raise NotFound(f"no partner {partner!r} is known", hint="points ranking lists them", code="unknown_partner")
+        questions = ledger.questions()
+        extract = questions.extract(view, _moment(settings, ledger.clock(), as_of, known_at), partner)
+        with ledger.store.reading() as reader, _watched(extract, reader) as step:
+            rows = Counted(questions.rows(extract, reader), step)
+            _write_rows(extract, rows, form)
+            parked = [name for (name,) in reader.select("SELECT partner FROM partners WHERE parked IS NOT NULL ORDER BY partner")[1]]
+        _say_extract(extract, rows.count, questions, ledger.clock())
+        _say_parked(parked if partner is None else {partner}.intersection(parked))
+
+
+class Counted:
+    """Rows, counted as they go by."""
+
+    def __init__(self, rows: Iterable[tuple[Any, ...]], step: Callable[[int], None]) -> None:
+        self.count = 0
+        self._rows, self._step = rows, step
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in self._rows:
+            self.count += 1
+            if self.count % exporting.PAGE == 0:
+                self._step(self.count)
+            yield row
+        self._step(self.count)
+
+
+@contextmanager
+def _watched(extract: Extract, reader: Reader) -> Iterator[Callable[[int], None]]:
+    """A bar where somebody watches and the rows go elsewhere; only then are they counted first."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda _: None
+        return
+    total = extract.count(reader)
+    with _bar(t("reading {view}", view=extract.view.name)) as step:
+        yield lambda done: step(min(done, total), total)
+
+
+_KINDS = {views.TIME: exporting.Kind.TIME, views.TEXT: exporting.Kind.TEXT, views.WHOLE: exporting.Kind.WHOLE}
+
+
+def _write_rows(extract: Extract, rows: Iterable[tuple[Any, ...]], form: str) -> None:
+    columns = extract.view.columns
+    if form == "parquet":
+        at = "" if extract.as_of is None else text(extract.as_of)
+        about = {"view": extract.view.name, "as_of": at, "known_at": "" if extract.known_at is None else str(extract.known_at)}
+        fields = [exporting.Field(column.name, _KINDS[column.type]) for column in columns]
+        exporting.write_parquet(fields, rows, sys.stdout.buffer, about)
+        return
+    is_time = [column.type == views.TIME for column in columns]
+    lines = ([exporting.time_text(cell) if timed else cell for cell, timed in zip(row, is_time, strict=True)] for row in rows)
+    out.answer([column.name for column in columns], lines, form)
+
+
+def _say_extract(extract: Extract, count: int, questions: Questions, now: Instant) -> None:
+    position = questions.applied() if extract.known_at is None else extract.known_at
+    said = t("{view}: {rows}, as known at position {position}", view=extract.view.name, rows=out.many(count, "row"), position=position)
+    if extract.as_of is not None:
+        said += t(", as of {when}", when=out.when(extract.as_of))
+    out.say(said)
+    if extract.as_of is not None and extract.as_of > now:
+        out.say(t("that lies ahead: what ends by then is known, and nothing else is foreseen"))
+    if extract.known_at is not None and extract.as_of is None and extract.known_at < questions.applied():
+        out.say(t("what was known then of instants beyond answers_until of knowledge is left out; --as-of asks for one"))
 
 
 def _exported(ledger: Ledger, partner: str | None) -> Iterator[Any]:

@@ -8,7 +8,7 @@ back. A message says that something was recorded; the log says what, and with wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consumers.bus import Bus, Overtaken, Reading
 from consumers.wire import Message, seal_of, stream_of
@@ -17,11 +17,12 @@ from ledger.events.envelope import Sealed
 from ledger.instants import BEGINNING
 from ledger.projections import rows
 from ledger.projections.questions import History
+from ledger.projections.rebuild import Rebuilt, rebuild
+from ledger.projections.rows import Partner
 from ledger.projections.store import Made, Store, Transaction
 from ledger.rules.library import Library
 
 PAGE = 50_000
-PARTNERS_AT_ONCE = 100
 APPLIED_AT_ONCE = 25
 """So many histories are read at once; between two of them a station can be stopped."""
 
@@ -44,7 +45,7 @@ class Project:
         self._bus = bus
         self._history = history
         self._store = store
-        self._contents = rows.Contents()
+        self._heads = rows.Heads()
 
     def step(self, limit: int = PAGE, progress: Progress = lambda done, of: None) -> int:
         """How many messages were applied."""
@@ -53,7 +54,7 @@ class Project:
             return 0
         with self._store.writing() as connection:
             position = max(self._store.position(), *[seal_of(each).position for each in found])
-            apply(connection, found, self._history, Library(self._history.published()), self._store, self._contents, progress)
+            apply(connection, found, self._history, Library(self._history.published()), self._store, self._heads, progress)
             self._store.mark(connection, position)
         return len(found)
 
@@ -67,22 +68,12 @@ class Project:
                 self._store.apply(connection, partner, events, library, self._history.ends, state.known)
             self._store.look_again(connection, dict.fromkeys(partners, BEGINNING))
 
-    def rebuild(self, progress: Progress = lambda done, of: None) -> int:
-        """Make all rows anew from the log, in one transaction: readers see the old ones until it is done."""
-        with self._store.writing() as connection:
-            self._store.lock(connection, (), alone=True)
-            head = self._history.head()
-            library, partners = Library(self._history.published(head)), self._history.partners()
-            self._store.clear(connection)
-            for first in range(0, len(partners), PARTNERS_AT_ONCE):
-                page = partners[first : first + PARTNERS_AT_ONCE]
-                known = self._history.histories(page, head)
-                made = [(name, *rows.advanced(events, library, self._history.ends, head)) for name, events in known.items() if events]
-                self._store.write(connection, made)
-                progress(first + len(page), len(partners))
-            self._store.mark(connection, head)
-            self._store.look_again_at_all(connection)
-        return len(partners)
+    def rebuild(
+        self, progress: Progress = lambda done, of: None, *, applied: int | None = None, fresh: bool = False, processes: int | None = 1,
+        open_parts: Callable[[], tuple[History, Store]] | None = None,
+    ) -> Rebuilt:  # fmt: skip
+        """Make all rows anew from the log, beside those that are read until it is done: see `rebuild.rebuild`."""
+        return rebuild(self._history, self._store, progress, applied=applied, fresh=fresh, processes=processes, open_parts=open_parts)
 
 
 class Shelf:
@@ -108,7 +99,7 @@ class Worker:
         self._history = history
         self._store = store
         self._shelf = Shelf(history)
-        self._contents = rows.Contents()
+        self._heads = rows.Heads()
         self._topic, self._topic_id = topic, topic_id
         self.go_on: Callable[[], None] = lambda: None
         """Called for each partner; it may raise, and then nothing of the batch is kept."""
@@ -125,9 +116,7 @@ class Worker:
             self.effect("apply")
             with self._store.writing() as connection:
                 self._advance(connection, found)
-                touched = apply(
-                    connection, found, self._history, self._shelf.library(), self._store, self._contents, lambda *_: self.go_on()
-                )
+                touched = apply(connection, found, self._history, self._shelf.library(), self._store, self._heads, lambda *_: self.go_on())
                 self._store.look_again(connection, dict.fromkeys(touched, BEGINNING))
         except BaseException:
             self._stream.back()
@@ -147,7 +136,7 @@ class Worker:
 
 
 def apply(
-    connection: Transaction, messages: Sequence[Message], history: History, library: Library, store: Store, contents: rows.Contents,
+    connection: Transaction, messages: Sequence[Message], history: History, library: Library, store: Store, heads: rows.Heads,
     progress: Progress = lambda done, of: None,
 ) -> list[str]:  # fmt: skip
     """Bring the partners that messages touch up to them: at or below what was applied is dropped, the next is applied. Raises Gap."""
@@ -173,19 +162,32 @@ def apply(
     names = list(wanted)
     for first in range(0, len(names), APPLIED_AT_ONCE):
         page = names[first : first + APPLIED_AT_ONCE]
+        known = _histories(page, wanted, states, history, heads)
+        stored = store.rows(connection, [p for p in page if p in states and heads.get(f"partner/{p}", states[p].known) is None])
         made: list[Made] = []
         changed: list[Made] = []
-        known = history.histories(page, max(wanted[partner] for partner in page))
         for done, partner in enumerate(page, start=first + 1):
             events, state = _until(partner, known[partner], wanted[partner], new.get(partner, ())), states.get(partner)
             if events:
-                (made if state is None else changed).append(
-                    (partner, *rows.advanced(events, library, history.ends, wanted[partner], state, contents))
-                )
+                forward = rows.advanced(events, library, history.ends, wanted[partner], state, stored.get(partner), heads)
+                (made if state is None else changed).append((partner, *forward))
             progress(done, len(names))
         store.write(connection, made)
         store.change(connection, changed)
     return names
+
+
+def _histories(
+    partners: Sequence[str], wanted: Mapping[str, int], states: Mapping[str, Partner], history: History, heads: rows.Heads
+) -> dict[str, Sequence[Sealed]]:  # fmt: skip
+    """All events of partners, read from where their heads are."""
+    before: dict[str, Sequence[Sealed]] = {}
+    for partner in partners:
+        head = heads.get(f"partner/{partner}", states[partner].known) if partner in states else None
+        before[partner] = head.events if head is not None else ()
+    after = {partner: events[-1].version if events else 0 for partner, events in before.items()}
+    more = history.histories(after, max(wanted[partner] for partner in partners))
+    return {partner: [*events, *more[partner]] for partner, events in before.items()}
 
 
 def _until(partner: str, known: Sequence[Sealed], position: int, places: Sequence[Place]) -> Sequence[Sealed]:

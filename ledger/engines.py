@@ -69,7 +69,7 @@ def put(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -
 
 def _tell(error: BaseException | None, name: str, hint: str) -> NoReturn:
     said = str(error).strip().partition("\n")[0]
-    if "locked" in said or "lock timeout" in said:
+    if "locked" in said or "lock timeout" in said or "deadlock" in said:
         raise LogError(f"{name}: another process has it", hint="wait for it, or stop it", code="side_busy") from error
     if "full" in said or "No space" in said:
         raise LogError(f"{name}: no room left", hint="make room, and do it again", code="side_disk_full") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ledger.errors import NotFound
 from ledger.events.envelope import Sealed
@@ -49,14 +49,18 @@ class History:
     def partners(self) -> list[str]:
         return [stream.partition("/")[2] for stream in self._log.streams("partner/")]
 
+    def touched(self, after: int, until: int) -> list[str]:
+        """The partners that have an event in (after, until]."""
+        return [stream.partition("/")[2] for stream in self._log.streams_of(after, until) if stream.startswith("partner/")]
+
     def events(self, partner: str, until: int | None = None) -> Sequence[Sealed]:
         """A partner's events up to a position, in order of version."""
         return self._log.history(f"partner/{partner}", until_position=until)
 
-    def histories(self, partners: Sequence[str], until: int) -> dict[str, list[Sealed]]:
-        """The same of many partners, asked for at once."""
-        found = self._log.histories([f"partner/{partner}" for partner in partners], until)
-        return {partner: found[f"partner/{partner}"] for partner in partners}
+    def histories(self, after: Mapping[str, int], until: int) -> dict[str, list[Sealed]]:
+        """The events of many partners beyond a version of each (0: all) up to a position, asked for at once."""
+        found = self._log.histories({f"partner/{partner}": version for partner, version in after.items()}, until)
+        return {partner: found[f"partner/{partner}"] for partner in after}
 
     def published(self, until: int | None = None) -> Sequence[Sealed]:
         """The events up to a position that publish rulebooks and those that take one back, in order of position."""

@@ -13,7 +13,7 @@ It refuses to know what an event means: it is given streams, kinds and bytes. Wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -199,7 +199,7 @@ class Writing:
 
     def _know(self, streams: set[str]) -> None:
         """The last version and hash of each, asked for at once."""
-        if unknown := streams - self._heads.keys():
+        if unknown := {stream for stream in streams if stream not in self._heads}:  # a difference would go through all heads
             self._heads.update(dict.fromkeys(unknown, (0, GENESIS)))
             self._heads.update(self._database.heads(self._cursor, unknown))
 
@@ -318,11 +318,20 @@ class Log:
             where, parameters = f"{where} AND topic IN ({','.join('?' * len(wanted))})", [*parameters, *wanted]
         return self._events(f"{where} ORDER BY originator_version", parameters)
 
-    def histories(self, streams: Sequence[str], until_position: int) -> dict[str, list[Sealed]]:
-        """The events of many streams up to a position, each in order of version."""
-        found: dict[str, list[Sealed]] = {stream: [] for stream in streams}
-        where = f"WHERE originator_id IN ({','.join('?' * len(streams))}) AND {self.database.position} <= ?"
-        for sealed in self._events(f"{where} ORDER BY originator_id, originator_version", [*streams, until_position]):
+    def histories(self, after: Mapping[str, int], until_position: int) -> dict[str, list[Sealed]]:
+        """The events of many streams beyond a version of each (0: all) up to a position, each in order of version."""
+        found: dict[str, list[Sealed]] = {stream: [] for stream in after}
+        whole = [stream for stream, version in after.items() if not version]
+        wheres = [f"originator_id IN ({','.join('?' * len(whole))})"] if whole else []
+        parameters: list[Any] = [*whole]
+        for stream, version in after.items():
+            if version:
+                wheres.append("(originator_id = ? AND originator_version > ?)")
+                parameters += stream, version
+        if not wheres:
+            return found
+        where = f"WHERE ({' OR '.join(wheres)}) AND {self.database.position} <= ? ORDER BY originator_id, originator_version"
+        for sealed in self._events(where, [*parameters, until_position]):
             found[sealed.stream].append(sealed)
         return found
 
@@ -354,14 +363,24 @@ class Log:
         statement = "SELECT DISTINCT originator_id FROM stored_events WHERE originator_id >= ? AND originator_id < ? ORDER BY originator_id"
         return [row[0] for row in self._rows(statement, (prefix, beyond))]
 
-    def verify(self) -> Difference | None:
+    def streams_of(self, after: int, until: int) -> list[str]:
+        """The streams that have an event in (after, until], in order of name."""
+        statement = f"SELECT DISTINCT originator_id FROM stored_events WHERE {self.database.position} > ? AND {self.database.position} <= ?"
+        return sorted(row[0] for row in self._rows(statement, (after, until)))
+
+    def insert_end(self, position: int) -> int:
+        """The last position at or before this one that ends an insert; 0 where none does."""
+        return self._one("SELECT MAX(position) FROM inserts WHERE position <= ?", (position,)) or 0
+
+    def verify(self, after: int = 0) -> Difference | None:
         """Walk the whole log; the first difference by name, or None where all of it is as it was written.
 
-        Names: position_gap, recorded_backwards, version_gap, previous_hash, hash, unreadable, kind, receipt_missing,
+        `after`: the end of an insert, up to which it was walked before. What lies before is taken as it is, and surplus receipts are not
+        looked for. Names: position_gap, recorded_backwards, version_gap, previous_hash, hash, unreadable, kind, receipt_missing,
         receipt_differs, receipts_surplus, insert_differs.
         """
         with self._speaking(), self.database.reading() as cursor:
-            return _Walk(self.database, cursor).first_difference()
+            return _Walk(self.database, cursor, after).first_difference()
 
     # Inside --------------------------------------------------------------------------------------------------
 
@@ -427,22 +446,24 @@ def _unsealed(position: int, stream: str, version: int, state: bytes) -> Sealed:
 class _Walk:
     """One reading of the whole log, row by row, with what the rows so far lead one to expect of the next."""
 
-    def __init__(self, database: Database, cursor: Cursor) -> None:
+    def __init__(self, database: Database, cursor: Cursor, after: int) -> None:
         self._database = database
         self._cursor = cursor
+        self._after = after
         self._heads: dict[str, tuple[int, bytes]] = {}
-        self._recorded_at = BEGINNING
-        self._receipt_until = 0  # the last position of the input whose rows are being read
+        found = cursor.execute("SELECT recorded_at FROM inserts WHERE position = ?", (after,)).fetchone()
+        self._recorded_at = found[0] if found else BEGINNING
+        self._receipt_until = after  # the last position of the input whose rows are being read
         self._receipts_seen = 0
-        self._inserts = database.stream(cursor, "SELECT position, recorded_at FROM inserts ORDER BY position")
-        self._insert: tuple[int, Instant] = (0, BEGINNING)
+        self._inserts = database.stream(cursor, f"SELECT position, recorded_at FROM inserts WHERE position > {after:d} ORDER BY position")
+        self._insert: tuple[int, Instant] = (after, self._recorded_at)
 
     def first_difference(self) -> Difference | None:
         by = self._database.position
-        statement = f"SELECT {by}, originator_id, originator_version, topic, state FROM stored_events ORDER BY {by}"
-        rows = self._database.stream(self._cursor, statement)
-        position = 0
-        for position, (at, stream, version, kind, state) in enumerate(rows, 1):
+        columns = f"{by}, originator_id, originator_version, topic, state"
+        rows = self._database.stream(self._cursor, f"SELECT {columns} FROM stored_events WHERE {by} > {self._after:d} ORDER BY {by}")
+        position = self._after
+        for position, (at, stream, version, kind, state) in enumerate(rows, self._after + 1):
             if at != position:
                 return Difference("position_gap", position, stream, f"the next position is {at}")
             found = self._row(_Row(position, stream, version, kind, state))
@@ -455,12 +476,23 @@ class _Walk:
         return self._place(row) or self._seal(row) or self._contents(row) or self._recorded(row)
 
     def _place(self, row: _Row) -> tuple[str, str] | None:
-        version, previous = self._heads.get(row.stream, (0, GENESIS))
+        version, previous = self._heads.get(row.stream) or self._before(row.stream)
         if row.version != version + 1:
             return "version_gap", f"version {row.version} follows {version}"
         if row.previous != previous:
             return "previous_hash", "the hash before it is not that of the event before it"
         return None
+
+    def _before(self, stream: str) -> tuple[int, bytes]:
+        """Version and hash of the last event of a stream that was walked before."""
+        if not self._after:
+            return 0, GENESIS
+        found = self._cursor.execute(
+            "SELECT originator_version, substr(state, 1, 32) FROM stored_events "
+            f"WHERE originator_id = ? AND {self._database.position} <= ? ORDER BY originator_version DESC LIMIT 1",
+            (stream, self._after),
+        ).fetchone()
+        return (0, GENESIS) if found is None else (found[0], bytes(found[1]))
 
     def _seal(self, row: _Row) -> tuple[str, str] | None:
         if seal(row.previous, row.stream, row.version, row.recorded_at, row.body) != row.hash:
@@ -500,9 +532,9 @@ class _Walk:
 
     def _rest(self, head: int) -> Difference | None:
         """What stands beside the events and belongs to none of them."""
-        receipts = self._cursor.execute("SELECT COUNT(*) FROM receipts").fetchone()[0]
         if self._receipt_until > head:
             return Difference("receipt_differs", head, "", "the last receipt counts more rows than there are")
+        receipts = self._receipts_seen if self._after else self._cursor.execute("SELECT COUNT(*) FROM receipts").fetchone()[0]
         if receipts != self._receipts_seen:
             return Difference("receipts_surplus", head, "", f"{receipts} receipts for {self._receipts_seen} inputs")
         if self._insert[0] != head or next(self._inserts, None) is not None:

@@ -134,6 +134,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "points: {count} angehalten und nicht bewertet: {partners}{more}; den Grund zeigt der Stand jedes einzelnen",
         "points: {count} stilgezet en niet beoordeeld: {partners}{more}; vraag van elk de stand om te zien waarom",
     ),
+    "points: {count} parked: {partners}{more}; points parked list says why": (
+        "points: {count} angehalten: {partners}{more}; den Grund nennt points parked list",
+        "points: {count} stilgezet: {partners}{more}; points parked list zegt waarom",
+    ),
     "points: parked: {why}": ("points: angehalten: {why}", "points: stilgezet: {why}"),
     "{count} of {total} partners would be credited differently by {book}": (
         "{count} von {total} Partnern erhielten nach {book} eine andere Stufe",
@@ -173,6 +177,15 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{partners} neu aufgebaut bis Position {position}",
         "{partners} opnieuw opgebouwd tot positie {position}",
     ),
+    "{partners} had been made by a rebuild that was stopped": (
+        "{partners} waren von einem abgebrochenen Aufbau schon da",
+        "{partners} waren al gemaakt door een afgebroken opbouw",
+    ),
+    "points: the read models were wrong of {partners}; first: {difference}": (
+        "points: die Lesemodelle waren falsch: {partners}; zuerst: {difference}",
+        "points: de leesmodellen waren fout: {partners}; eerst: {difference}",
+    ),
+    "since position {position}: {size}": ("seit Position {position}: {size}", "sinds positie {position}: {size}"),
     "{told}: {failed} not met": ("{told}: {failed} nicht erfüllt", "{told}: {failed} niet gehaald"),
     "{file} and {cases} written; go on with: points rules test {cases} --book {file}": (
         "{file} und {cases} geschrieben; weiter mit: points rules test {cases} --book {file}",
@@ -466,8 +479,35 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{role}: das Punktebuch geht in {topic} weiter",
         "{role}: het grootboek gaat verder in {topic}",
     ),
+    "reading {view}": ("{view} wird gelesen", "{view} wordt gelezen"),
+    "row": ("Zeile", "rij"),
+    "rows": ("Zeilen", "rijen"),
+    "{view}: {rows}, as known at position {position}": (
+        "{view}: {rows}, bekannt bis Position {position}",
+        "{view}: {rows}, bekend tot positie {position}",
+    ),
+    ", as of {when}": (", Stand {when}", ", stand op {when}"),
+    "that lies ahead: what ends by then is known, and nothing else is foreseen": (
+        "das liegt in der Zukunft: was bis dahin endet, ist bekannt, sonst ist nichts vorhergesehen",
+        "dat ligt in de toekomst: wat dan geëindigd is, is bekend, verder is niets voorzien",
+    ),
+    "what was known then of instants beyond answers_until of knowledge is left out; --as-of asks for one": (
+        "was damals über Zeitpunkte nach answers_until von knowledge bekannt war, fehlt; mit --as-of fragt man nach einem",
+        "wat toen bekend was van momenten na answers_until van knowledge ontbreekt; --as-of vraagt naar één ervan",
+    ),
     "{tried} tried again, {left} still parked": (
         "{tried} noch einmal versucht, {left} weiterhin angehalten",
         "{tried} opnieuw geprobeerd, {left} nog stilgezet",
     ),
+    "as of {when}, {programme}": ("Stand {when}, {programme}", "stand op {when}, {programme}"),
+    "from tier": ("von Stufe", "van niveau"),
+    "to tier": ("nach Stufe", "naar niveau"),
+    "segment": ("Segment", "segment"),
+    "not enrolled": ("nicht dabei", "niet ingeschreven"),
+    "gained": ("gewonnen", "gewonnen"),
+    "net": ("netto", "netto"),
+    "together": ("zusammen", "samen"),
+    "overrides": ("Ausnahmen", "uitzonderingen"),
+    "why": ("warum", "waarom"),
+    "enrolled": ("dabei", "ingeschreven"),
 }

@@ -7,7 +7,6 @@ and whole times.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
@@ -21,12 +20,14 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from ledger import exporting
+from ledger.exporting import Kind
 from ledger.instants import BEGINNING, FOREVER, Instant, day_text, text
 from ledger.languages import plain as english
 from ledger.languages import t
 from ledger.rules.reasons import Reason, exact
 
-FORMATS = ("table", "json", "jsonl", "csv")
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
 _NUMERIC = re.compile(r"-?[\d,]+(\.\d+)?", re.ASCII)
 _UNSEEN = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
@@ -41,6 +42,18 @@ class Told(str):
     def __new__(cls, seen: str, written: str) -> Told:
         told = super().__new__(cls, seen)
         told.written = written
+        return told
+
+
+class Time(Told):
+    """An instant as people see it."""
+
+    at: Instant
+
+    def __new__(cls, seen: str, at: Instant) -> Time:
+        told = super().__new__(cls, seen, text(at))
+        assert isinstance(told, Time)
+        told.at = at
         return told
 
 
@@ -59,8 +72,8 @@ def when(at: Instant | None) -> str:
     if at is None or at <= BEGINNING:
         return ""
     if at < FOREVER and (at + 1) % 86_400_000_000 == 0:
-        return Told(t("{day} (end of day)", day=text(at)[:10]), text(at))
-    return Told(t("forever") if at >= FOREVER else day_text(at), text(at))
+        return Time(t("{day} (end of day)", day=text(at)[:10]), at)
+    return Time(t("forever") if at >= FOREVER else day_text(at), at)
 
 
 def number(value: Fraction | None) -> str:
@@ -126,11 +139,15 @@ def hush() -> None:
 
 
 def emit(answer: Any, format: str) -> None:
-    """An answer that is one object; as CSV a line for each value, by its path."""
-    if format == "csv":
-        _csv(("what", "value"), _paths(plain(answer), ""))
-    else:
-        print(json.dumps(plain(answer), ensure_ascii=False, indent=2 if format == "json" else None))
+    """An answer that is one object; as CSV and in Parquet a line for each value, by its path."""
+    match format:
+        case "csv":
+            _csv(("what", "value"), _paths(plain(answer), ""))
+        case "parquet":
+            lines = ((path, None if told is None else _written(told)) for path, told in _paths(plain(answer), ""))
+            exporting.write_parquet([exporting.Field(name, Kind.TEXT) for name in ("what", "value")], lines, sys.stdout.buffer)
+        case _:
+            print(json.dumps(plain(answer), ensure_ascii=False, indent=2 if format == "json" else None))
 
 
 def _paths(told: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -143,11 +160,44 @@ def _paths(told: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([_key(name) for name in columns])
-    writer.writerows([[_written(cell) for cell in line] for line in lines])
-    print(out.getvalue(), end="")
+    writer.writerows(line if _AS_IT_IS.issuperset(map(type, line)) else list(map(_written, line)) for line in lines)
+
+
+_AS_IT_IS = frozenset((str, int, type(None)))
+"""What programs get as it is."""
+
+
+def _parquet(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """The columns of CSV, with types; a column in which nothing stands has the type that its name says."""
+    names, cells = [_key(name) for name in columns], [[_typed(cell) for cell in line] for line in lines]
+    fields = exporting.Shape(names).see(cells).fields(_HOLDS)
+    exporting.write_parquet(fields, cells, sys.stdout.buffer)
+
+
+_HOLDS = {
+    **dict.fromkeys(
+        ("place", "position", "year", "line", "version", "partners", "came", "went", "assigned", "used", "entitled"), Kind.WHOLE
+    ),
+    **dict.fromkeys(("score", "sold", "managed", "missing", "points", "value", "change", "gained", "lost", "net"), Kind.EXACT),
+    **dict.fromkeys(("at_risk_since", "tier_lost_at", "fails_from", "since", "until", "from", "on", "recorded", "ends", "when"), Kind.TIME),
+}
+
+
+def _typed(cell: Any) -> Any:
+    match cell:
+        case Time():
+            return exporting.At(cell.at)
+        case Told():
+            return cell.written or None
+        case "":
+            return None
+        case tuple():
+            return tuple(map(_written, cell))
+        case None | str() | int() | Fraction():
+            return cell
+    return _written(cell)
 
 
 def _key(column: str) -> str:
@@ -170,33 +220,54 @@ def _written(cell: Any) -> str:
 def rows(
     columns: Sequence[str], lines: Iterable[Sequence[Any]], format: str, answers: Iterable[Any] | None = None, title: str = ""
 ) -> None:
-    """A list: as a table or CSV of the columns, or as JSON of the whole answers."""
+    """A list: as a table, CSV or Parquet of the columns, or as JSON of the whole answers. Lines are written as they come."""
     match format:
         case "json":
-            print(json.dumps(_objects(columns, lines, answers), ensure_ascii=False, indent=2))
+            _array(_objects(columns, lines, answers))
         case "jsonl":
+            write = sys.stdout.write
             for one in _objects(columns, lines, answers):
-                print(json.dumps(one, ensure_ascii=False))
+                write(f"{_LINE.encode(one)}\n")
         case "csv":
             _csv(columns, lines)
+        case "parquet":
+            _parquet(columns, lines)
         case _:
             table(columns, lines, title)
 
 
-def answer(columns: Sequence[str], lines: Sequence[Sequence[Any]], format: str) -> None:
-    """What a query gave, under the names that it has there; a name that comes twice is told apart."""
+_LINE, _PARAGRAPH = json.JSONEncoder(ensure_ascii=False), json.JSONEncoder(ensure_ascii=False, indent=2)
+
+
+def _array(objects: Iterable[Any]) -> None:
+    """As `json.dumps` of all of them would, one after the other."""
+    before = "["
+    for one in objects:
+        print(before, _PARAGRAPH.encode(one).replace("\n", "\n  "), sep="\n  ", end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
+
+
+def names(columns: Sequence[str]) -> list[str]:
+    """Those that a query gave; one that comes twice is told apart."""
     seen: dict[str, int] = {}
-    names = []
+    found = []
     for name in columns:
         seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    rows([Told(name, name) for name in names], lines, format)
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
 
 
-def _objects(columns: Sequence[str], lines: Iterable[Sequence[Any]], answers: Iterable[Any] | None) -> list[Any]:
+def answer(columns: Sequence[str], lines: Iterable[Sequence[Any]], format: str) -> None:
+    """What a query gave, under the names that it has there."""
+    rows([Told(name, name) for name in columns], lines, format)
+
+
+def _objects(columns: Sequence[str], lines: Iterable[Sequence[Any]], answers: Iterable[Any] | None) -> Iterator[Any]:
     if answers is not None:
-        return [plain(answer) for answer in answers]
-    return [{_key(name): plain(cell) for name, cell in zip(columns, line, strict=True)} for line in lines]
+        return (plain(answer) for answer in answers)
+    keys = [_key(name) for name in columns]
+    return ({key: cell if type(cell) in _AS_IT_IS else plain(cell) for key, cell in zip(keys, line, strict=True)} for line in lines)
 
 
 def _shown(cell: Any) -> str:

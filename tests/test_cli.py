@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from ledger import terminal as out
+from ledger.events.envelope import event
 from ledger.instants import FOREVER
 from ledger.rules.reasons import Reason
 
@@ -149,12 +152,70 @@ def test_at_risk_within_a_time_or_by_a_date(ledger: Path) -> None:
 
 
 def test_who_is_at_risk_is_the_same_by_several_processes(ledger: Path) -> None:
-    alone, together = (points(ledger, "at-risk", *AT, "--processes", n, "-o", "json") for n in ("1", "2"))
+    head = str(json.loads(points(ledger, "standing", "P-05", *AT, "-o", "json").stdout)["basis"]["known_at"])
+    alone, together = (points(ledger, "at-risk", *AT, "--known-at", head, "--processes", n, "-o", "json") for n in ("1", "2"))
     assert alone.exit_code == 0
     assert len(json.loads(alone.stdout)) > 0
     assert together.stdout == alone.stdout
     unknown = points(ledger, "at-risk", *AT, "--processes", "2", "--rulebook", "nobody-2020")
     assert (unknown.exit_code, unknown.stderr) == (3, points(ledger, "at-risk", *AT, "--rulebook", "nobody-2020").stderr)
+
+
+def test_who_is_at_risk_now_is_kept_until_something_is_recorded(tmp_path: Path) -> None:
+    path, sale = tmp_path / "x.db", {"client": "C", "line": "crm", "currency": "USD"}
+    written = [
+        event("partner.enrolled.v1", effective_at="2023-01-01", id=f"e{p}", source="t", subject=p, programme="hubspot") for p in ("A", "B")
+    ]
+    written += [
+        event("points.sold.v1", effective_at="2024-01-02", id=f"s{p}", source="t", subject=p, amount="9000", **sale) for p in ("A", "B")
+    ]
+    assert points(path, "record", input=b"\n".join(each.body for each in written)).exit_code == 0
+
+    def judged() -> dict[str, tuple[int, int]]:
+        with closing(sqlite3.connect(path.with_suffix(".read.db"))) as connection:
+            return {row[0]: row[1:] for row in connection.execute("SELECT partner, known, at FROM judged")}
+
+    def ask(at: str) -> object:
+        return json.loads(points(path, "at-risk", "--as-of", at, "--within", "2y", "-o", "json").stdout)
+
+    first = ask("2024-06-01T10:00:00Z")
+    kept = judged()
+    assert len(kept) == 2
+    assert ask("2024-06-01T17:00:00Z") == first and judged() == kept, "of the same day it is read"
+    more = event("points.sold.v1", effective_at="2024-05-31", id="more", source="t", subject="B", amount="90000", **sale)
+    assert points(path, "record", input=more.body).exit_code == 0
+    second = ask("2024-06-01T17:00:00Z")
+    assert judged()["A"] == kept["A"] and judged()["B"] != kept["B"]
+    engine = points(path, "at-risk", "--as-of", "2024-06-01T17:00:00Z", "--within", "2y", "--known-at", "5", "-o", "json")
+    assert second == json.loads(engine.stdout)
+    ask("2024-06-02")
+    assert judged()["A"] != kept["A"], "of the next day it is asked anew"
+
+
+def test_losses_come_by_date_with_their_cause(ledger: Path) -> None:
+    told = json.loads(points(ledger, "losses", *AT, "-o", "json").stdout)
+    at_risk = json.loads(points(ledger, "at-risk", *AT, "-o", "json").stdout)
+    days = [each["tier_lost_at"]["at"] for each in told]
+    assert days == sorted(days) and told
+    assert {each["partner"] for each in told} == {
+        each["partner"] for each in at_risk if each["tier_lost_at"] and each["tier_lost_at"]["at"] < "2026-12-26"
+    }
+    gold = json.loads(points(ledger, "losses", *AT, "--tier", "Gold", "-o", "json").stdout)
+    assert gold == [each for each in told if each["credited"] == "Gold"]
+
+
+@pytest.mark.parametrize("moment", [AT, ("--as-of", "2025-03-01", "--known-at", "5000"), ("--as-of", "2020-01-01")])
+def test_a_brief_standing_is_that_of_the_engine(ledger: Path, moment: tuple[str, ...]) -> None:
+    (brief,) = json.loads(points(ledger, "standing", "P-05", "--brief", *moment, "-o", "json").stdout)
+    whole = json.loads(points(ledger, "standing", "P-05", *moment, "-o", "json").stdout)
+    assert (brief["credited"], brief["performance"]) == (whole["credited"], whole["performance"])
+    assert brief["points"].items() <= whole["values"].items()
+    assert brief["score"] == (whole["values"]["total"] if brief["rulebook"] else None)
+
+
+def test_a_brief_standing_does_not_look_ahead(ledger: Path) -> None:
+    assert points(ledger, "standing", "P-05", "--brief", "--as-of", "9998-01-01").exit_code == 4
+    assert points(ledger, "standing", "nobody", "--brief", *AT).exit_code == 3
 
 
 def test_one_number_explained_is_one_number(ledger: Path) -> None:
@@ -615,6 +676,11 @@ def test_one_partner_that_cannot_be_priced_does_not_stop_the_lists(tmp_path: Pat
     (tmp_path / "book.yaml").write_text(book)
     impact = points(path, "rules", "impact", str(tmp_path / "book.yaml"))
     assert impact.exit_code == 0 and "1 parked" in impact.stderr, impact.output
+    for words in (("awards",), ("restatements",), ("nominees", "--year", "2024"), ("sql", "SELECT COUNT(*) FROM tiers"), ("at-risk", "--as-of", "2024-01-01")):
+        shown = points(path, *words)
+        assert shown.exit_code == 0 and "1 parked" in shown.stderr and "B" in shown.stderr, (words, shown.output)
+    assert "note: parked: B: hubspot: " in points(path, "verify").stdout
+    assert points(path, "sql", "SELECT partner FROM partner_states WHERE parked IS NOT NULL", "-o", "csv").stdout.split() == ["partner", "B"]
 
 
 def test_what_came_in_makes_the_same_ledger_again(ledger: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def said() -> Iterator[tuple[str, str]]:
             stated = {n.id: a.value for a in ast.walk(function) if isinstance(a, ast.Assign) for n in a.targets if isinstance(n, ast.Name)}
             for call in [node for node in ast.walk(function) if isinstance(node, ast.Call) and node.args]:
                 name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
-                position = {"t": 0, "word": 0, "_show_fact": 0, "_step": 0, "rows": 0, "table": 0, "many": 1, "_bar": 0}.get(name)
+                position = {"t": 0, "word": 0, "_show_fact": 0, "_step": 0, "rows": 0, "table": 0, "many": 1, "_bar": 0, "_name_some": 0}.get(name)
                 if position is None:
                     continue
                 argument = call.args[position]

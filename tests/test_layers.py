@@ -25,6 +25,7 @@ def of(prefix: str) -> list[Path]:
 
 FORBIDDEN = [
     ("ledger/errors.py", ["ledger."]),
+    ("ledger/exporting.py", ["ledger.projections", "ledger.log", "ledger.intake", "ledger.terminal", "consumers", "cli", "click", "sqlalchemy"]),
     ("ledger/instants.py", ["ledger."]),
     ("ledger/events/", ["ledger.rules", "ledger.log", "ledger.intake", "ledger.projections", "consumers", "cli", "click", "sqlalchemy"]),
     ("ledger/rules/", ["ledger.log", "ledger.intake", "ledger.projections", "consumers", "cli", "time", "sqlite3", "sqlalchemy", "click"]),
@@ -60,8 +61,9 @@ HOMES = {
     "psycopg": ["ledger/log_postgres.py"],
     "kafka": ["consumers/kafka_bus.py"],
     "click": ["cli.py"],
+    "pyarrow": ["ledger/exporting.py"],
     "rich": ["ledger/terminal.py"],
-    "msgspec": ["ledger/events/", "consumers/"],
+    "msgspec": ["ledger/events/", "ledger/projections/endangered.py", "consumers/"],
     "pydantic": ["ledger/events/", "ledger/settings.py"],
     "pydantic_settings": ["ledger/settings.py"],
     "yaml": ["ledger/rules/yaml_nodes.py"],

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,6 +14,7 @@ from cli import main
 from ledger.demo import build
 from ledger.directory import Directory
 from ledger.log import Log
+from ledger.projections.views import VIEWS
 
 
 def points(where: Path | str, *words: str, input: str | None = None) -> Result:
@@ -38,6 +40,18 @@ def test_every_answer_is_that_of_sqlite(postgres: str, tmp_path: Path) -> None:
         ours, theirs = (points(where, *words, "-o", "json") for where in (postgres, path))
         assert (ours.exit_code, ours.stdout) == (0, theirs.stdout), words
     assert points(postgres, "export", "--sealed").stdout == points(path, "export", "--sealed").stdout
+    for view in VIEWS:
+        for when in (("-o", "csv"), *((*AT, "-o", form) for form in ("jsonl", "csv") if view.has_instants)):
+            assert points(postgres, "export", view.name, *when).stdout == points(path, "export", view.name, *when).stdout, (view.name, when)
+        if view.table and not view.name.endswith('_known'):
+            then = ("export", view.name, *AT, "--known-at", "5436")
+            assert points(postgres, *then).stdout == points(path, *then).stdout, then
+            assert view.name == "numbers" or points(path, *then).stdout
+    query, asked = "SELECT partner, MIN(since) AS since, SUM(micro_points) AS micro FROM points GROUP BY partner ORDER BY partner", []
+    for where, file in ((postgres, tmp_path / "postgres.parquet"), (path, tmp_path / "sqlite.parquet")):
+        assert points(where, "sql", query, "--to", str(file)).exit_code == 0
+        asked.append(pq.read_table(file))
+    assert asked[0] == asked[1] and asked[0].num_rows > 20
     for words in (("verify",), ("rebuild",), ("verify",)):
         result = points(postgres, *words)
         assert result.exit_code == 0, result.output

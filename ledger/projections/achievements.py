@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
+from math import floor, lcm
 
 from ledger.errors import NotFound
 from ledger.instants import Instant, wall
@@ -206,7 +206,9 @@ def ranking(scored: Mapping[str, Fraction], names: Mapping[str, str] | None = No
     """By score, within a place by name (the partner's id where there is none)."""
     called = {partner: (names or {}).get(partner, partner) for partner in scored}
     places: list[Place] = []
-    for i, partner in enumerate(sorted(scored, key=lambda each: (-scored[each], called[each].casefold(), called[each], each)), start=1):
+    unit = lcm(*{score.denominator for score in scored.values()})
+    whole = {partner: score.numerator * (unit // score.denominator) for partner, score in scored.items()}
+    for i, partner in enumerate(sorted(scored, key=lambda each: (-whole[each], called[each].casefold(), called[each], each)), start=1):
         shared = places and places[-1].score == scored[partner]
         places.append(Place(places[-1].place if shared else i, partner, called[partner], scored[partner]))
     return places

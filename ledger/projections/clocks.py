@@ -16,6 +16,7 @@ So an event in order writes what it changes and nothing else, and a late one wri
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +30,9 @@ Identity = tuple[Any, ...]
 Payload = tuple[Any, ...]
 Content = Mapping[str, Mapping[Identity, tuple[Instant, Payload]]]
 """By table and identity: until when, and what. A function of the events and rulebooks known at a position."""
+
+Part = tuple[Instant, Content]
+"""The rows that hold at an instant or later, or end there: those that had ended before are as they were."""
 
 LAG = 7 * DAY
 """What is recorded within a week of its effective time is no restatement, nor what is recorded within a week of what was recorded before.
@@ -52,11 +56,13 @@ class Commit(NamedTuple):
 
 def commits_of(events: Sequence[Sealed], ends: Callable[[int], int], after: int = 0) -> list[Commit]:
     """The commits of a partner's events beyond a position; `ends` gives the last position of what was recorded with a position."""
-    stated = {(sealed.event.source, sealed.event.id): sealed.event.effective_at for sealed in events}
+    stated: dict[tuple[str, str], Instant] = {}
     found: list[Commit] = []
     for sealed in events[bisect_right(events, after, key=_position) :]:
-        at = sealed.event.effective_at
-        reach = min(at, _reversed_at(sealed, stated, events)) if sealed.event.kind == "event.reversed.v1" else at
+        reach = at = sealed.event.effective_at
+        if sealed.event.kind == "event.reversed.v1":
+            stated = stated or {(each.event.source, each.event.id): each.event.effective_at for each in events}
+            reach = min(at, _reversed_at(sealed, stated, events))
         end = ends(sealed.position)
         if found and found[-1].position == end:
             before = found[-1]
@@ -117,10 +123,19 @@ class Clocked:
             table: {identity: _Entry(until, payload, 0, True) for identity, (until, payload) in rows.items()}
             for table, rows in (content or {}).items()
         }
+        self._made: dict[str, dict[Identity, None]] = defaultdict(dict)
+        """Those that are not stored."""
         self._changes = Changes()
         self._stored = position
 
-    def advance(self, commits: Sequence[Commit], content_at: Callable[[int, Instant], Content]) -> None:
+    def alive(self, reach: Instant) -> Content:
+        """The rows known now that hold at `reach` or later, or end there."""
+        return {
+            table: {identity: (entry.until, entry.payload) for identity, entry in rows.items() if entry.until >= reach}
+            for table, rows in self._rows.items()
+        }
+
+    def advance(self, commits: Sequence[Commit], content_at: Callable[[int, Instant], Part]) -> None:
         """To the last of these commits, which follow `position`.
 
         `content_at` is asked in order of positions, and told before which instant nothing new was said since it was last asked.
@@ -131,7 +146,7 @@ class Clocked:
             past = _past(self.horizon, self.recorded_at, commit)
             if self.position and commit.reach < past:
                 self.horizon = past
-                self._late(commit, content_at(commit.position, commit.reach))
+                self._late(commit, *content_at(commit.position, commit.reach))
                 first += 1
                 continue
             last, horizon = first, max(self.horizon, commit.latest)
@@ -140,20 +155,21 @@ class Clocked:
                 horizon = max(horizon, commits[last].latest)
             run = commits[first : last + 1]
             self.epoch = self.epoch or run[0].position
-            self._in_order(content_at(run[-1].position, min(each.reach for each in run)))
+            self._in_order(*content_at(run[-1].position, min(each.reach for each in run)))
             for each in run:
                 self._know(each)
             first = last + 1
 
     def changes(self) -> Changes:
-        """What is to be written. Nothing can be advanced after it."""
-        found = self._changes
-        for table, rows in self._rows.items():
-            found.new += [
-                (table, identity, entry.until, entry.payload, entry.known_from, ALWAYS)
-                for identity, entry in rows.items()
-                if not entry.stored
-            ]
+        """What is to be written to what was stored when this was last asked, or to what it began with."""
+        found, self._changes, self._stored = self._changes, Changes(), self.position
+        for table, made in self._made.items():
+            rows = self._rows[table]
+            for identity in made:
+                entry = rows[identity]
+                found.new.append((table, identity, entry.until, entry.payload, entry.known_from, ALWAYS))
+                entry.stored = True
+            made.clear()
         return found
 
     def _know(self, commit: Commit) -> None:
@@ -165,19 +181,19 @@ class Clocked:
         found.known.append((commit.position, commit.recorded_at, FOREVER))
         self.position, self.recorded_at, self.horizon = commit.position, commit.recorded_at, max(self.horizon, commit.latest)
 
-    def _in_order(self, content: Content) -> None:
+    def _in_order(self, reach: Instant, content: Content) -> None:
         for table in self._rows.keys() | content.keys():
             rows, found = self._rows.setdefault(table, {}), content.get(table, {})
-            for identity in [identity for identity in rows if identity not in found]:
+            for identity in [identity for identity, entry in rows.items() if entry.until >= reach and identity not in found]:
                 self._drop(table, identity)
             for identity, (until, payload) in found.items():
                 self._put(table, identity, until, payload, self.epoch)
 
-    def _late(self, commit: Commit, content: Content) -> None:
+    def _late(self, commit: Commit, reach: Instant, content: Content) -> None:
         position, horizon = commit.position, self.horizon
         for table in self._rows.keys() | content.keys():
             rows, found = self._rows.setdefault(table, {}), content.get(table, {})
-            for identity in list(rows):
+            for identity in [identity for identity, entry in rows.items() if entry.until >= reach]:
                 if identity[-1] >= horizon:
                     self._drop(table, identity)
                 elif not _same(rows[identity], found.get(identity), horizon):
@@ -192,6 +208,7 @@ class Clocked:
         entry = rows.get(identity)
         if entry is None:
             rows[identity] = _Entry(until, payload, known_from, False)
+            self._made[table][identity] = None
         elif entry.until != until or entry.payload != payload:
             entry.until, entry.payload = until, payload
             if entry.stored:
@@ -201,12 +218,15 @@ class Clocked:
         if self._rows[table].pop(identity).stored:
             self._changes.changed.pop((table, identity), None)
             self._changes.gone.append((table, identity))
+        else:
+            del self._made[table][identity]
 
     def _end(self, table: str, identity: Identity, position: int) -> None:
         entry = self._rows[table].pop(identity)
         if entry.stored:
             self._changes.ended.append((table, identity, position))
         else:
+            del self._made[table][identity]
             self._changes.new.append((table, identity, entry.until, entry.payload, entry.known_from, position))
 
 

@@ -48,6 +48,8 @@ class Position:
     deployed: bool
     in_use: bool
     channels: frozenset[str]
+    stated: int
+    """The position of the last event that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +85,28 @@ class Row:
     channels: tuple[str, ...]
 
 
+NOTHING = Row((), None, None, (), (), ())
+
+
 def rows(life: Life, at: Instant, by: Sequence[str] = KEY, *, scope: str = ALL) -> list[Row]:
     """The groups of a partner at an instant, in order of their keys, `by` some of KEY.
 
     `scope`: all partners of a client, or own: only the licences that come through its subscriptions with this partner.
     Raises NotFound for a rulebook that is not about licences, and for a field or scope that there is not.
     """
-    book = _book(life, at)
+    _book(life, at)
     for what, known, kind in [*[(field, KEY, "field") for field in by], (scope, (ALL, OWN), "scope")]:
         if what not in known:
             raise NotFound(f"{what!r} is no {kind} of licences", hint=f"one of: {', '.join(known)}", code=f"unknown_{kind}")
     groups: dict[Group, list[Position]] = {}
     for position in positions(life, at, scope=scope):
         groups.setdefault(tuple(position.key[KEY.index(field)] for field in by), []).append(position)
-    found = [_row(life, at, book, key, group) for key, group in sorted(groups.items())]
+    return grouped(life, at, groups)
+
+
+def grouped(life: Life, at: Instant, groups: Mapping[Group, Sequence[Position]]) -> list[Row]:
+    """Groups of positions, also of several partners; `life` is any of theirs."""
+    found = [_row(life, at, life.book(at), key, group) for key, group in sorted(groups.items())]
     return [row for row in found if row.deployment is not None or row.usage is not None]
 
 
@@ -181,7 +191,8 @@ def _position(life: Life, at: Instant, key: Group, counted: Sequence[Fact], besi
         alone.facts.by_kind[fact.kind].append(fact)
     here = [fact for fact in counted if fact.kind == "licences" and fact.start <= at < fact.end]
     channels = frozenset(fact.data.channel for fact in here if fact.data.channel)
-    return Position(key, alone.values(at), _states(alone, at, "assigned"), _states(alone, at, "used"), channels)
+    stated = max((fact.event.position for fact in counted if fact.start <= at), default=0)
+    return Position(key, alone.values(at), _states(alone, at, "assigned"), _states(alone, at, "used"), channels, stated)
 
 
 def _force(life: Life, at: Instant) -> Force:

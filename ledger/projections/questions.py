@@ -19,8 +19,11 @@ from ledger.projections import achievements as achieved
 from ledger.projections import competencies
 from ledger.projections import licences as counts
 from ledger.projections.achievements import Achievement, Honour, Place
-from ledger.projections.rows import programmes_of, summed
-from ledger.projections.store import Restated, Store
+from ledger.projections.extract import Extract
+from ledger.projections.reader import Reader, Row
+from ledger.projections.rows import content_of, is_there_from_the_beginning, of_nothing, programmes_of, summed
+from ledger.projections.store import Restated, Stood, Store
+from ledger.projections.views import View
 from ledger.rules import breakdown, counted, risk, standing
 from ledger.rules.answers import (
     ActiveOverride,
@@ -55,13 +58,17 @@ class History(Protocol):
 
     def events(self, partner: str, until: int | None = None) -> Sequence[Sealed]: ...
 
-    def histories(self, partners: Sequence[str], until: int) -> dict[str, list[Sealed]]: ...
+    def histories(self, after: Mapping[str, int], until: int) -> dict[str, list[Sealed]]: ...
 
     def published(self, until: int | None = None) -> Sequence[Sealed]: ...
 
     def ends(self, position: int) -> int: ...
 
     def is_end(self, position: int) -> bool: ...
+
+    def touched(self, after: int, until: int) -> list[str]: ...
+
+    def get(self, position: int) -> Sealed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +87,7 @@ class Moment:
 class Ranked:
     """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why.
 
-    `points` are the sums of lots, and the score. `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has
-    tiers at all.
+    `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has tiers at all.
     """
 
     place: int | None
@@ -89,11 +95,28 @@ class Ranked:
     credited: str | None
     performance: str | None
     score: Fraction | None
-    points: dict[str, Fraction]
     parked: str | None
     by: str | None = None
     tiered: bool = False
     programme: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """Tiers and points by one programme, and award; before the first fact no rulebook is named."""
+
+    programme: str
+    award: str
+    rulebook: str
+    credited: str | None
+    performance: str | None
+    enrolled: bool
+    points: dict[str, Fraction]
+    """By measure that is a sum of lots."""
+    by: str | None
+    """The number by which the rulebook ranks."""
+    score: Fraction | None
+    parked: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +246,31 @@ class Questions:
         life, on = self._asked(partner, moment)
         return replace(standing.standing(life, on, goal=goal), parked=self.store.parked(partner))
 
+    def brief(self, partner: str, moment: Moment) -> tuple[Brief, ...]:
+        """Tiers and points at an instant that is past, by programme and award: read from the rows by an index, or by the engine where
+        they do not answer. Raises MomentError for an instant to come.
+        """
+        at, known_at = self.as_of(moment), self.position(moment)
+        if at > self._clock():
+            raise MomentError("what lies ahead is a forecast, and no row", hint="ask points standing without --brief")
+        stood = self.store.stood(partner, at, known_at) if moment.rulebook is None and self._rows_know(known_at) else None
+        parked = self.store.parked(partner)
+        if stood is None or parked:
+            whole = replace(moment, as_of=at, known_at=known_at, known_when=None, award=None)
+            lives = self.lives(whole, [partner]) if self.history.events(partner, known_at) else iter(())
+            found = [brief for _, programme, life in lives for brief in _briefs(programme, life, at, parked)]
+        else:
+            books = {book.name: book for book in self.library.books(known_at)}
+            found = []
+            for row in stood:
+                points, by, score = _points(books.get(row.book), row, at)
+                enrolled = bool(row.enrolled)
+                found.append(Brief(row.programme, row.award, row.book, row.credited, row.performance, enrolled, points, by, score, None))
+        wanted = [b for b in found if moment.programme in (None, b.programme) and moment.award in (None, b.award)]
+        if not wanted:
+            raise NotFound(f"no partner {partner!r} is known at this moment", hint="points ranking lists them", code="unknown_partner")
+        return tuple(sorted(wanted, key=lambda brief: (brief.programme, brief.award)))
+
     def why(self, partner: str, moment: Moment, *, goal: str | None = None) -> Why:
         life, on = self._asked(partner, moment)
         return standing.why(life, on, goal=goal)
@@ -327,44 +375,33 @@ class Questions:
         Those that had left the programme by then are not among them. Raises NotFound where they are of several programmes.
         """
         at = self.as_of(moment)
-        told = self._from_rows(moment, at)
-        rest = [partner for partner in self.history.partners() if partner not in told] if told else None
-        return self._placed([row for row in told.values() if row is not None] + self._judged(moment, lambda _: at, rest), names)
+        told, rest = self._from_rows(moment, at) or ([], None)
+        return self._placed(told + self._judged(moment, lambda _: at, rest), names)
 
-    def _from_rows(self, moment: Moment, at: Instant) -> dict[str, Ranked | None]:
-        """What the read models say of an instant; None of a partner that had left. Who is not among them, the engine is asked about."""
+    def _from_rows(self, moment: Moment, at: Instant) -> tuple[list[Ranked], list[str]] | None:
+        """What the read models say of an instant, and whom the engine is to be asked about; None where they do not know the moment."""
         known_at = self.position(moment)
         if moment.rulebook is not None or moment.award is not None or at > self._clock() or not self._rows_know(known_at):
-            return {}
-        parked, unanswered, found = self.store.partners(), self.store.unanswered(at, known_at), dict[str, Ranked | None]()
-        books = {book.name: book for book in self.library.books(known_at)}
-        points: dict[str, dict[str, dict[str, Fraction]]] = {}
-        scores: dict[str, dict[str, tuple[str, Fraction]]] = {}
-        several: set[str] = set()
-        for partner, level in self.store.standings_at(at, known_at, moment.programme):
-            several |= {partner} & found.keys()
-            if level.book not in books:
-                continue  # before its first fact
-            book, programme = books[level.book], level.programme
-            if programme not in points:
-                points[programme] = self.store.points_at(programme, at, known_at)
-                scores[programme] = self.store.scores_at(programme, at, known_at)
-            by, sums, own = achieved.scored_by(book), summed(book), points[programme].get(partner, {})
-            lots = {measure.name: own.get(measure.name, Fraction(0)) for measure in breakdown.point_measures(book)}
-            if by is None:
-                score = Fraction(0)
-            elif sums is not None:
-                score = sum((lots[name] for name in sums), Fraction(0))
-            elif partner in scores[programme]:
-                score = scores[programme][partner][1]
-            else:
+            return None
+        asked, found = self.store.unanswered(at, known_at) | self.store.all_parked().keys(), dict[str, Ranked | None]()
+        for programme in self.library.programmes(known_at) if moment.programme is None else [moment.programme]:
+            books = {book.name: book for book in self.library.books(known_at) if book.programme == programme}
+            if any(book.awards for book in books.values()):
+                asked |= self.store.partners_of(programme, known_at)
                 continue
-            told = lots | ({by: score} if by is not None else {})
-            row = Ranked(
-                None, partner, level.credited, level.performance, score, told, parked.get(partner), by, bool(book.ranks), programme
-            )
-            found[partner] = row if level.enrolled else None
-        return {partner: row for partner, row in found.items() if partner not in unanswered and partner not in several}
+            begun = next(force.book for force in self.library.force(programme, known_at) if at < force.until)
+            told = {name: (achieved.scored_by(book), bool(book.ranks)) for name, book in books.items()}
+            sums = {name: summed(book) for name, book in books.items()}
+            for partner, balance in self.store.balances_at(programme, at, known_at, sums.get).items():
+                if partner in found:
+                    asked.add(partner)
+                name, score = balance.book, balance.score
+                if not name:  # before its first fact
+                    name, score = begun.name, of_nothing(begun, at)
+                by, tiered = told[name]
+                row = Ranked(None, partner, balance.credited, balance.performance, score, None, by, tiered, programme)
+                found[partner] = row if balance.enrolled else None
+        return [row for partner, row in found.items() if row is not None and partner not in asked], sorted(asked)
 
     def _rows_know(self, known_at: int) -> bool:
         """Whether the read models have come to a position at which a commit ends."""
@@ -379,15 +416,10 @@ class Questions:
                 if not life.left(at):
                     values, book = life.values(at), life.book(at)
                     by, credited = achieved.scored_by(book), life.credited_tier(at)
-                    told = {measure.name: values[measure.name] for measure in breakdown.point_measures(book)}
-                    if by is not None:
-                        told[by] = values[by]
-                    score, tiered = told[by] if by is not None else Fraction(0), bool(book.ranks)
-                    rows.append(
-                        Ranked(None, partner, credited, life.tier(at), score, told, parked.get(partner), by, tiered, book.programme)
-                    )
+                    score, tiered = values[by] if by is not None else Fraction(0), bool(book.ranks)
+                    rows.append(Ranked(None, partner, credited, life.tier(at), score, parked.get(partner), by, tiered, book.programme))
             except CANNOT_JUDGE as error:
-                rows.append(Ranked(None, partner, None, None, None, {}, error.what))
+                rows.append(Ranked(None, partner, None, None, None, error.what))
         return rows
 
     def _placed(self, rows: Sequence[Ranked], names: Mapping[str, str] | None) -> list[Ranked]:
@@ -444,6 +476,27 @@ class Questions:
         """Past tiers that became others by what was recorded in [since, until), as far as the read models have come."""
         return self.store.restated(self.history.position_at(since - 1), self.history.position_at(until - 1))
 
+    def extract(self, view: View, moment: Moment, partner: str | None = None) -> Extract:
+        """What of a view holds at a moment; without one, all. Raises MomentError where the rows do not tell a position apart."""
+        if moment.known_at is None and moment.known_when is None:
+            return Extract(view, moment.as_of, None, partner)
+        known_at = self.position(moment)
+        if known_at and not self._rows_know(known_at):
+            if known_at > (applied := self.applied()):
+                raise MomentError(f"the read models have not come to position {known_at}", hint=f"they have come to {applied}")
+            hint = f"ask for that: --known-at {self.history.ends(known_at)}"
+            raise MomentError(f"position {known_at} is not the last one of what was recorded with it", hint=hint)
+        return Extract(view, moment.as_of, known_at, partner)
+
+    def rows(self, extract: Extract, reader: Reader) -> Iterator[Row]:
+        """In the order of what tells them apart, with instants as whole numbers; they are read as they are asked for."""
+        known_at = extract.known_at
+        return extract.rows(reader, lambda partner: content_of(self.history.events(partner, known_at), self.library, known_at or 0).content)
+
+    def applied(self) -> int:
+        """Up to which position the read models have come."""
+        return self._applied()
+
     def impact(self, book: Book, moment: Moment, progress: Callable[[str], None] = lambda _: None) -> Iterator[Impact]:
         """Whose credited tier would be another if a rulebook were published, and from when: by what is known and can be foreseen now."""
         now, moment = self._clock(), replace(moment, programme=book.programme, rulebook=None, award=None)
@@ -469,11 +522,29 @@ class Questions:
             programmes = programmes_of(events, self.library, known_at)
             if moment.rulebook is None and moment.programme is None and not programmes:
                 continue
-            if moment.programme is not None and programmes and moment.programme not in programmes:
+            if moment.rulebook is None and moment.programme is not None and moment.programme not in programmes:
                 continue
             life = Life(events, self.force(moment, events, known_at))
             yield partner, self._foreseen(life, moment)
             life.forget()
+
+    def lives(self, moment: Moment, partners: Sequence[str] | None = None) -> Iterator[tuple[str, str, Life]]:
+        """Every partner (or of these) in each of its programmes, or in the one that is asked for."""
+        known_at = self.position(moment)
+        for partner in self.history.partners() if partners is None else partners:
+            events = self.history.events(partner, known_at)
+            own = programmes_of(events, self.library, known_at) if events else []
+            if moment.rulebook is not None and events:
+                own = [self.force(moment, events, known_at)[0].book.programme] if moment.programme in (None, *own) else []
+            for programme in own:
+                if moment.programme in (None, programme):
+                    life = Life(events, self.force(replace(moment, programme=programme), events, known_at))
+                    yield partner, programme, self._foreseen(life, moment)
+                    life.forget()
+
+    def rows_answer(self, moment: Moment, at: Instant) -> bool:
+        """Whether the read models may be asked about an instant at all: by the rulebooks in force, of what is no forecast."""
+        return moment.rulebook is None and at <= self._clock() and self._rows_know(self.position(moment))
 
     def _foreseen(self, life: Life, moment: Moment) -> Life:
         now = self._clock()
@@ -505,3 +576,28 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise NotFound(f"{name!r} is no time zone", hint="e.g. Europe/London", code="unknown_zone") from None
     return name
+
+
+def _points(book: Book | None, row: Stood, at: Instant) -> tuple[dict[str, Fraction], str | None, Fraction | None]:
+    """The points of each measure, and the number by which the rulebook ranks."""
+    if book is None:
+        return {}, None, None
+    points = {measure.name: row.points.get(measure.name, Fraction(0)) for measure in breakdown.point_measures(book)}
+    sums, name = summed(book), achieved.scored_by(book)
+    if sums is not None:
+        return points, name, sum((points[measure] for measure in sums), Fraction(0))
+    return points, name, None if name is None else of_nothing(book, at) if row.number is None else row.number[1]
+
+
+def _briefs(programme: str, life: Life, at: Instant, parked: str | None) -> Iterator[Brief]:
+    for ladder in life.ladders():
+        book, name = ladder.book(at), ""
+        before = at < life.first and not is_there_from_the_beginning(life)
+        credited, tier = ladder.credited_tier(at), ladder.tier(at)
+        if before:
+            yield Brief(programme, ladder.award, name, credited, tier, True, {}, None, None, parked)
+            continue
+        scope, by = life.scope(at), achieved.scored_by(life.book(at))
+        points = {measure.name: scope.number(measure.name) for measure in breakdown.point_measures(life.book(at))}
+        number = None if by is None else scope.number(by)
+        yield Brief(programme, ladder.award, book.name, credited, tier, not life.left(at), points, by, number, parked)

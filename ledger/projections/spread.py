@@ -1,49 +1,114 @@
-"""Questions about all partners, spread over processes: each has its own connections, and all answer for one moment.
+"""Work on all partners, spread over processes: each opens its own connections, and does the same with pages of partners.
 
-A partner's stream is enough for that partner, so it does not matter which process is asked about it. Answers come in the order of
-the partners.
+A partner's stream is enough for that partner, so it does not matter which process is given it. Answers come in the order of the pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
 from signal import SIG_IGN, SIGINT, signal
+from threading import Thread
+from typing import Any
 
+from ledger.instants import Instant
+from ledger.projections import endangered
+from ledger.projections.endangered import Judged
 from ledger.projections.questions import Endangered, Moment, Questions
 
 PARTNERS_AT_ONCE = 50
 WORTH_WHILE = 500
-"""So many partners are answered for before another process has started."""
+"""So many partners are done before another process has started."""
 
-_asked: list[Questions] = []
-"""The questions of a worker process, which it opens once."""
+_PAGES_AHEAD, _PAGES_DONE = 3, 40
+
+Each = Callable[..., Iterator[Any]]
+"""Of a function, pages and what else it takes: what it says of each page. It is given what the process works with first."""
+
+_worker: list[Any] = []
+"""What a process works with, which it opens once."""
 
 
-def at_risk(
-    open_questions: Callable[[], Questions], partners: Sequence[str], moment: Moment, processes: int, progress: Callable[[int], None]
-) -> Iterator[Endangered]:
-    """`Questions.at_risk` of these partners. `open_questions` is a function that a new process can import; the moment names its position.
+def how_many(processes: int | None, partners: int) -> int:
+    """As many as were asked for, else one for each core where there are many partners."""
+    if processes is not None:
+        return processes
+    return os.cpu_count() or 1 if partners >= WORTH_WHILE else 1
 
-    `progress` is told how many partners are done.
-    """
-    assert moment.as_of is not None and moment.known_at is not None
-    pages = [partners[first : first + PARTNERS_AT_ONCE] for first in range(0, len(partners), PARTNERS_AT_ONCE)]
-    with ProcessPoolExecutor(processes, get_context("spawn"), _open, (open_questions,)) as pool:
+
+@contextmanager
+def spread(open_worker: Callable[[], Any], processes: int) -> Iterator[Each]:
+    """`open_worker` is a function that a new process can import; so is what is done with each page. One process: this one."""
+    if processes == 1:
+        worker = open_worker()
+        yield lambda do, pages, *more: (do(worker, page, *more) for page in pages)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), _open, (open_worker,)) as pool:
+
+        def each(do: Callable[..., Any], pages: Iterable[Any], *more: Any) -> Iterator[Any]:
+            ahead: deque[Future[Any]] = deque()  # no more than that: who writes may be slower than those who make
+            for page in pages:
+                ahead.append(pool.submit(_do, do, page, more))
+                while len(ahead) > processes * _PAGES_DONE or sum(not future.done() for future in ahead) > processes * _PAGES_AHEAD:
+                    if ahead[0].done() or len(ahead) > processes * _PAGES_DONE:
+                        yield ahead.popleft().result()
+                    else:  # a page that takes long keeps nobody else from work
+                        wait([future for future in ahead if not future.done()], return_when=FIRST_COMPLETED)
+            while ahead:
+                yield ahead.popleft().result()
+
         try:
-            for done, found in enumerate(pool.map(_at_risk, pages, [moment] * len(pages)), start=1):
-                progress(min(done * PARTNERS_AT_ONCE, len(partners)))
-                yield from found
+            yield each
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _open(open_questions: Callable[[], Questions]) -> None:
+def pages(partners: Sequence[str], size: int = PARTNERS_AT_ONCE) -> list[Sequence[str]]:
+    return [partners[first : first + size] for first in range(0, len(partners), size)]
+
+
+def _open(open_worker: Callable[[], Any]) -> None:
     signal(SIGINT, SIG_IGN)  # the first process stops the others
-    _asked.append(open_questions())
+    Thread(target=_end_with_the_first, daemon=True).start()
+    _worker.append(open_worker())
 
 
-def _at_risk(partners: Sequence[str], moment: Moment) -> list[Endangered]:
-    return list(_asked[0].at_risk(moment, partners))
+def _end_with_the_first() -> None:
+    """However it ended: nobody else would tell this one."""
+    first = parent_process()
+    assert first is not None
+    first.join()
+    os._exit(1)
+
+
+def _do(do: Callable[..., Any], page: Any, more: tuple[Any, ...]) -> Any:
+    return do(_worker[0], page, *more)
+
+
+def at_risk(
+    open_questions: Callable[[], Questions], partners: Sequence[str], moment: Moment, processes: int, progress: Callable[[int], None]
+) -> Iterator[Endangered]:
+    """`Questions.at_risk` of these partners, for one moment, which names its instant and its position.
+
+    `progress` is told how many partners are done.
+    """
+    assert moment.as_of is not None and moment.known_at is not None
+    with spread(open_questions, processes) as each:
+        for done, found in enumerate(each(_at_risk, pages(partners), moment), start=1):
+            progress(min(done * PARTNERS_AT_ONCE, len(partners)))
+            yield from found
+
+
+def _at_risk(questions: Questions, partners: Sequence[str], moment: Moment) -> list[Endangered]:
+    return list(questions.at_risk(moment, partners))
+
+
+def judged(open_questions: Callable[[], Questions], partners: Sequence[str], at: Instant, processes: int) -> Iterator[list[Judged]]:
+    """`endangered.judged` of these partners, page by page."""
+    with spread(open_questions, processes) as each:
+        yield from each(endangered.judged, pages(partners), at)

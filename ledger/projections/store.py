@@ -7,30 +7,49 @@ the same. They can be deleted at any time: the log makes them anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
+from math import lcm
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Index, MetaData, Table, delete, func, inspect, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    TextClause,
+    delete,
+    func,
+    inspect,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy import Text as _Text
 from sqlalchemy import text as sql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import TEXT
+from sqlalchemy.sql import quoted_name
 
 from ledger.engines import on_postgres, open_engine, put, upsert
-from ledger.errors import LedgerError
 from ledger.events.envelope import Sealed
-from ledger.instants import BEGINNING, Instant
-from ledger.projections import rows, views
-from ledger.projections.clocks import ALWAYS, Changes
+from ledger.instants import BEGINNING, FOREVER, Instant
+from ledger.projections import grants, rows, views
+from ledger.projections.clocks import ALWAYS, Changes, Content, Identity, Payload
+from ledger.projections.reader import Reader, plain_rows, reading
 from ledger.projections.rows import Partner
 from ledger.rules.library import Library
 
-SCHEMA = 5
+SCHEMA = 8
 """The version of the tables below; it is raised with every change of them."""
 
 Text = _Text().with_variant(TEXT(collation="C"), "postgresql")  # in the order of its bytes, as everywhere
@@ -88,6 +107,8 @@ LOTS = _clocked(
     Column("client", Text),
     Column("exact", Text, nullable=False),
     Column("micro", BigInteger, nullable=False),
+    Column("came", Text, nullable=False),
+    Column("went", Text, nullable=False),
 )
 SCORES = _clocked(
     rows.SCORES,
@@ -96,7 +117,44 @@ SCORES = _clocked(
     Column("exact", Text, nullable=False),
     Column("micro", BigInteger, nullable=False),
 )
-INTERVALS = _clocked(rows.INTERVALS, _key("kind", "key", "position"), Column("detail", Text), Column("ended_by", BigInteger))
+INTERVALS = _clocked(
+    rows.INTERVALS, _key("kind", "key", "position"), Column("detail", Text), *[Column(name, Text) for name in rows.WHERE],
+    Column("ended_by", BigInteger),
+)  # fmt: skip
+BALANCES = Table(
+    rows.BALANCES,
+    METADATA,
+    Column("partner", Text),
+    Column("programme", Text),
+    Column("since", BigInteger),
+    Column("until", BigInteger, nullable=False),
+    Column("performance", Text),
+    Column("credited", Text),
+    Column("book", Text, nullable=False),
+    Column("enrolled", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("exact", Text, nullable=False),
+    Column("micro", BigInteger, nullable=False),
+    Column("known_from", BigInteger),
+    Column("known_until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("programme", "since", "partner", "known_from"),
+    sqlite_with_rowid=False,
+)
+"""Tiers and scores at the beginning of each month, in the order of the month: whoever asks about all partners reads them in one go, and
+adds what changed within the month. The last one of a partner holds for all months to come."""
+
+Index("balances_partner", BALANCES.c.partner)
+Index(
+    "balances_last",
+    BALANCES.c.programme,
+    BALANCES.c.since,
+    sqlite_where=BALANCES.c.until == FOREVER,
+    postgresql_where=BALANCES.c.until == FOREVER,
+)
+Index("levels_begun", LEVELS.c.programme, LEVELS.c.since)
+Index("lots_begun", LOTS.c.programme, LOTS.c.since, LOTS.c.until, LOTS.c.known_until, LOTS.c.exact)
+Index("lots_ended", LOTS.c.programme, LOTS.c.until, LOTS.c.since, LOTS.c.known_until, LOTS.c.exact)
+Index("scores_begun", SCORES.c.programme, SCORES.c.since)
 Index("levels_restated", LEVELS.c.known_until, sqlite_where=LEVELS.c.known_until < ALWAYS, postgresql_where=LEVELS.c.known_until < ALWAYS)
 KNOWN = Table(
     "known",
@@ -130,20 +188,74 @@ ANNOUNCED = Table(
     Column("content", Text, nullable=False),
 )
 
+JUDGED = Table(
+    "judged",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("known", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+)
+"""As of when, and by what was known of a partner, it was last judged what is at risk, and until when that holds by itself."""
+
+ENDANGERED = Table(
+    "endangered",
+    METADATA,
+    Column("partner", Text, primary_key=True),
+    Column("programme", Text, primary_key=True),
+    Column("award", Text, primary_key=True),
+    Column("credited", Text),
+    Column("performance", Text),
+    Column("at_risk_since", BigInteger),
+    Column("why", Text),
+    Column("tier_lost_at", BigInteger),
+    Column("falls_to", Text),
+    Column("requirement", Text),
+    Column("missing", Text),
+    Column("parked", Text),
+    Column("answer", Text, nullable=False),
+)
+"""What is at risk of each partner that was judged; `answer` is the whole of it."""
+
 Transaction = Connection
 Made = tuple[str, Partner, Changes]
 """A partner, how far its rows have come, and what is to be written."""
 
-CLOCKED = {table.name: table for table in (LEVELS, LOTS, SCORES, INTERVALS)}
+Rows = dict[str, dict[str, list[tuple[Any, ...]]]]
+"""By partner and table."""
+
+CLOCKED = {table.name: table for table in (LEVELS, LOTS, SCORES, INTERVALS, BALANCES)}
 TABLES = (PARTNERS, KNOWN, *CLOCKED.values())
+LIVE: Mapping[str, Table] = {table.name: table for table in TABLES}
+"""The tables that a store reads and writes, by name."""
+
+BESIDE = MetaData()
+
+
+def _beside(table: Table) -> Table:
+    made = table.to_metadata(BESIDE, name=f"{table.name}_next")
+    for index in made.indexes:
+        index.name = quoted_name(f"{index.name}_next", None)
+    return made
+
+
+NEXT: Mapping[str, Table] = {name: _beside(table) for name, table in LIVE.items()}
+"""Those that are made beside them: see `rebuild`."""
+
+BEGUN = Table(
+    "rebuilding",
+    BESIDE,
+    Column("begun_by", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("run", BigInteger, nullable=False),
+)
+"""What is made beside: by which program, up to which position of which log, and in whose hands it is."""
+
+NEVER_DUMPED = "verify"
+"""What the names of marks begin with that say what was checked, and not how far the rows have come."""
+
 _NAMES_MAX = 10_000
-
-
-class QueryError(LedgerError):
-    """A statement that the read models do not answer."""
-
-    code = "query_failed"
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,60 +278,103 @@ class Restated:
     recorded_at: Instant
 
 
-class Standing(NamedTuple):
-    """A row of LEVELS at an instant."""
+class Stood(NamedTuple):
+    """What the rows say of one partner by one programme and award; `since` is that of its tiers, `book` is empty before its first fact."""
 
     programme: str
+    award: str
     performance: str | None
     credited: str | None
     book: str
     enrolled: int
+    since: Instant
+    points: dict[str, Fraction]
+    """By measure, where the measure is a sum of lots and there are any."""
+    number: tuple[str, Fraction] | None
+    """The number by which the rulebook ranks, where it is no sum of lots."""
+
+
+class Balance(NamedTuple):
+    """Tiers and score of a partner at an instant; `book` is empty before its first fact."""
+
+    performance: str | None
+    credited: str | None
+    book: str
+    enrolled: int
+    name: str
+    score: Fraction
 
 
 class Store:
     """The read models of one ledger, in one SQLite file or beside its log in PostgreSQL."""
 
+    tables = LIVE
+
     def __init__(self, where: Path | str) -> None:
         hint = "delete the file and run rebuild: the log makes it anew"
-        self._engine = open_engine(where, called="the read models", hint=hint, pragmas=("journal_mode=WAL", "synchronous=NORMAL"))
+        self.engine = open_engine(
+            where, called="the read models", hint=hint, pragmas=("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536")
+        )
         self._make()
 
     def _make(self) -> None:
         """The tables of this version: rows of another are dropped, and made anew from the log by the next command that writes."""
-        with self._engine.begin() as connection:
-            if _is_made(connection):
+        with self.engine.begin() as connection:
+            if is_made(connection):
                 return
-            connection.exec_driver_sql(
-                "SELECT pg_advisory_xact_lock(hashtext('read_models make'))" if on_postgres(connection) else "BEGIN IMMEDIATE"
-            )
-            if _is_made(connection):  # by another process meanwhile
+            hold_tables(connection)
+            if is_made(connection):  # by another process meanwhile
                 return
+            postgres = on_postgres(connection)
+            readers = grants.readers(connection) if postgres else {}
             for view in views.VIEWS:
                 connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
             METADATA.drop_all(connection)
+            BESIDE.drop_all(connection)
+            for name in LIVE:
+                drop_old(connection, name)
             METADATA.create_all(connection)
-            postgres = on_postgres(connection)
-            for view in views.VIEWS:
-                for statement in (view.sql(postgres=postgres), *(view.comments() if postgres else ())):
-                    connection.execute(sql(statement.replace(":", "\\:")))
+            make_views(connection)
+            grants.grant(connection, readers)
             connection.execute(MADE.insert().values(version=SCHEMA))
 
+    def beside(self) -> Store:
+        """The same database, with the tables that are made beside those that are read."""
+        other = copy(self)
+        other.tables = NEXT
+        return other
+
     def close(self) -> None:
-        self._engine.dispose()
+        self.engine.dispose()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction: rows and the position that they rest on, or neither."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """To read from: all of one moment."""
+        with self.engine.connect() as connection:
+            if on_postgres(connection):
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection.exec_driver_sql("BEGIN")
             yield connection
 
     def position(self, name: str = "project") -> int:
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = connection.execute(select(PROGRESS.c.position).where(PROGRESS.c.name == name)).scalar()
         return found or 0
 
     def mark(self, connection: Connection, position: int, name: str = "project") -> None:
         upsert(connection, PROGRESS, ["name"], {"name": name, "position": position})
+
+    def mark_alone(self, connection: Connection, position: int, name: str) -> None:
+        """Instead of all marks whose names begin with the same word."""
+        connection.execute(delete(PROGRESS).where(PROGRESS.c.name.like(f"{name.partition(' ')[0]} %")))
+        self.mark(connection, position, name)
 
     def advance(self, connection: Connection, topic_id: str, partition: int, first: int, next: int) -> bool:
         """Move a partition's offset, by compare-and-set; False where it was not at `first`."""
@@ -229,7 +384,7 @@ class Store:
     def offsets(self, topic_id: str, partitions: Iterable[int]) -> dict[int, int]:
         """Where to read on, by partition; the beginning of one that was never read."""
         wanted = set(partitions)
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             query = select(OFFSETS.c.partition, OFFSETS.c.next).where(OFFSETS.c.topic_id == topic_id)
             found = {partition: next for partition, next in connection.execute(query) if partition in wanted}
             for partition in sorted(wanted - found.keys()):
@@ -237,7 +392,7 @@ class Store:
         return found | dict.fromkeys(wanted - found.keys(), 0)
 
     def lock(self, connection: Connection, partners: Iterable[str], *, alone: bool = False) -> None:
-        """On PostgreSQL, until the transaction ends: nobody else applies these partners. `alone`: nobody applies anything."""
+        """Until the transaction ends nobody else applies these partners. `alone`, and on SQLite always: nobody applies anything."""
         if on_postgres(connection):
             everyone = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
             connection.exec_driver_sql(f"SELECT {everyone}(hashtext('points_ledger apply'), hashtext(current_schema()))")
@@ -246,6 +401,19 @@ class Store:
                 " AS locks"
             )
             connection.exec_driver_sql(statement, (list(partners),))
+        else:
+            hold(connection)
+
+    def lock_those_free(self, connection: Connection, partners: Sequence[str]) -> list[str]:
+        """As `lock`, of those that nobody is applying now, without waiting for anybody: who holds other rows may ask."""
+        if not on_postgres(connection):
+            self.lock(connection, partners)
+            return list(partners)
+        everyone = "SELECT pg_try_advisory_xact_lock_shared(hashtext('points_ledger apply'), hashtext(current_schema()))"
+        if not connection.exec_driver_sql(everyone).scalar():
+            return []
+        statement = "SELECT p FROM unnest(%s::text[]) AS p WHERE pg_try_advisory_xact_lock(hashtextextended(p, 1))"
+        return list(connection.exec_driver_sql(statement, (list(partners),)).scalars())
 
     def applied(self, connection: Connection, partners: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Version and position up to which these were applied; those that never were are not among them."""
@@ -261,7 +429,12 @@ class Store:
         upsert(connection, DUE, ["partner"], *[{"partner": partner, "at": when} for partner, when in sorted(at.items())])
 
     def look_again_at_all(self, connection: Connection) -> None:
-        connection.execute(update(DUE).values(at=BEGINNING))
+        """Those that another process is looking at are left to it: it waits, and says what it will find."""
+        at_hand = select(DUE.c.partner).with_for_update(skip_locked=True)
+        connection.execute(delete(DUE).where(DUE.c.partner.in_(at_hand)))
+        everyone = select(PARTNERS.c.partner, literal(BEGINNING).label("at")).where(true())
+        insert = (postgresql if on_postgres(connection) else sqlite).insert(DUE)
+        connection.execute(insert.from_select(["partner", "at"], everyone).on_conflict_do_nothing())
 
     def due(self, connection: Connection, now: Instant, limit: int) -> list[str]:
         """Those to look at, the longest due first; no other process is given them meanwhile."""
@@ -298,24 +471,26 @@ class Store:
     def replace(self, connection: Connection, made: Sequence[Made]) -> None:
         """The rows of partners, made anew, instead of those that they have."""
         names = [partner for partner, _, _ in made]
-        for table in TABLES:
+        connection.execute(delete(JUDGED).where(JUDGED.c.partner.in_(names)))
+        for table in self.tables.values():
             connection.execute(delete(table).where(table.c.partner.in_(names)))
         self.write(connection, made)
 
     def write(self, connection: Connection, made: Sequence[Made]) -> None:
         """The rows of partners that have none yet."""
-        put(connection, PARTNERS, [(partner, *state) for partner, state, _ in made])
+        put(connection, self.tables[PARTNERS.name], [(partner, *state) for partner, state, _ in made])
         self._put(connection, made)
 
     def change(self, connection: Connection, made: Sequence[Made]) -> None:
         """Bring the rows of partners forward from where they are."""
         names = PARTNERS.columns.keys()
-        upsert(connection, PARTNERS, ["partner"], *[dict(zip(names, (partner, *state), strict=True)) for partner, state, _ in made])
-        for name, table in CLOCKED.items():
-            self._edit(connection, name, table, made)
+        states = [dict(zip(names, (partner, *state), strict=True)) for partner, state, _ in made]
+        upsert(connection, self.tables[PARTNERS.name], ["partner"], *states)
+        for name in CLOCKED:
+            self._edit(connection, name, self.tables[name], made)
         heads = [(*changes.head, partner) for partner, _, changes in made if changes.head is not None]
         if heads:
-            _many(connection, "UPDATE known SET until = ? WHERE position = ? AND partner = ?", heads)
+            _many(connection, f"UPDATE {self.tables[KNOWN.name].name} SET until = ? WHERE position = ? AND partner = ?", heads)
         self._put(connection, made)
 
     def _edit(self, connection: Connection, name: str, table: Table, made: Sequence[Made]) -> None:
@@ -331,64 +506,101 @@ class Store:
         ]
         ended = [(at, partner, *identity) for partner, _, changes in made for of, identity, at in changes.ended if of == name]
         if gone:
-            _many(connection, f"DELETE FROM {name} WHERE {now}", gone)
+            _many(connection, f"DELETE FROM {table.name} WHERE {now}", gone)
         if changed:
-            _many(connection, f"UPDATE {name} SET {', '.join(f'{column} = ?' for column in columns[until:-2])} WHERE {now}", changed)
+            _many(connection, f"UPDATE {table.name} SET {', '.join(f'{column} = ?' for column in columns[until:-2])} WHERE {now}", changed)
         if ended:
-            _many(connection, f"UPDATE {name} SET known_until = ? WHERE {now}", ended)
+            _many(connection, f"UPDATE {table.name} SET known_until = ? WHERE {now}", ended)
 
     def _put(self, connection: Connection, made: Sequence[Made]) -> None:
         new: dict[str, list[tuple[Any, ...]]] = {name: [] for name in CLOCKED}
         for partner, _, changes in made:
             for name, identity, until, payload, known_from, known_until in changes.new:
                 new[name].append((partner, *identity, until, *payload, known_from, known_until))
-        put(connection, KNOWN, [(partner, *known) for partner, _, changes in made for known in changes.known])
-        for name, table in CLOCKED.items():
-            put(connection, table, new[name])
+        put(connection, self.tables[KNOWN.name], [(partner, *known) for partner, _, changes in made for known in changes.known])
+        for name in CLOCKED:
+            put(connection, self.tables[name], new[name])
 
     def states(self, connection: Connection, partners: Sequence[str]) -> dict[str, Partner]:
         """How far the rows of these have come; those that have none are not among them."""
-        found: dict[str, Partner] = {}
+        table, found = self.tables[PARTNERS.name], dict[str, Partner]()
         for first in range(0, len(partners), _NAMES_MAX):
-            found.update(
-                {
-                    partner: Partner(*state)
-                    for partner, *state in connection.execute(
-                        select(PARTNERS).where(PARTNERS.c.partner.in_(partners[first : first + _NAMES_MAX]))
-                    )
-                }
-            )
+            query = select(table).where(table.c.partner.in_(partners[first : first + _NAMES_MAX]))
+            found.update({partner: Partner(*state) for partner, *state in connection.execute(query)})
         return found
+
+    def rows(self, connection: Connection, partners: Sequence[str]) -> dict[str, Content]:
+        """What is known now of each, by table and identity."""
+        found: dict[str, dict[str, dict[Identity, tuple[Instant, Payload]]]] = {
+            partner: {name: {} for name in CLOCKED} for partner in partners
+        }
+        for name in CLOCKED:
+            table = self.tables[name]
+            place = list(table.columns.keys()).index("until")
+            for first in range(0, len(partners), _NAMES_MAX):
+                asked = table.c.partner.in_(partners[first : first + _NAMES_MAX])
+                for row in connection.execute(select(table).where(asked, table.c.known_until == ALWAYS)):
+                    found[row[0]][name][tuple(row[1:place])] = row[place], tuple(row[place + 1 : -2])
+        return dict(found)
+
+    def all_rows(self, connection: Connection, partners: Sequence[str]) -> Rows:
+        """Every row of these, by partner and table."""
+        found: Rows = {}
+        for name, table in self.tables.items():
+            for row in connection.execute(select(table).where(table.c.partner.in_(partners))):
+                found.setdefault(row[0], {}).setdefault(name, []).append(tuple(row))
+        return found
+
+    def names(self) -> set[str]:
+        """Every partner that has a row in any table."""
+        found: set[str] = set()
+        with self.engine.connect() as connection:
+            for table in self.tables.values():
+                found.update(connection.execute(select(table.c.partner).distinct()).scalars())
+        return found
+
+    def known_after(self, position: int) -> set[str]:
+        """The partners whose rows know a commit beyond a position."""
+        with self.engine.connect() as connection:
+            return set(connection.execute(select(PARTNERS.c.partner).where(PARTNERS.c.known > position)).scalars())
 
     def set_offsets(self, connection: Connection, topic_id: str, ends: Mapping[int, int]) -> None:
         """What was applied otherwise than message by message."""
         for partition, next in ends.items():
             upsert(connection, OFFSETS, ["topic_id", "partition"], {"topic_id": topic_id, "partition": partition, "next": next})
 
-    def clear(self, connection: Connection) -> None:
-        for table in (*TABLES, PROGRESS):
-            connection.execute(delete(table))
-
     def partners(self) -> dict[str, str | None]:
         """Every partner, with why it is parked."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.parked).order_by(PARTNERS.c.partner)).all()
         return {row[0]: row[1] for row in rows}
 
+    def all_parked(self) -> dict[str, str]:
+        """Every parked partner, with why."""
+        query = select(PARTNERS.c.partner, PARTNERS.c.parked).where(PARTNERS.c.parked.is_not(None)).order_by(PARTNERS.c.partner)
+        with self.engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def partners_of(self, programme: str, known_at: int) -> set[str]:
+        """Those of a programme that were known at a position."""
+        query = sql(f"SELECT DISTINCT partner FROM levels WHERE {_KNOWN_THEN} AND since = {BEGINNING}")
+        with self.engine.connect() as connection:
+            return set(connection.execute(query, {"programme": programme, "known_at": known_at}).scalars())
+
     def parked(self, partner: str) -> str | None:
         """Why a partner is parked; None where it is not."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(select(PARTNERS.c.parked).where(PARTNERS.c.partner == partner)).scalar()
 
     def versions(self) -> dict[str, tuple[int, int]]:
         """Version and position up to which each partner was applied."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(select(PARTNERS.c.partner, PARTNERS.c.version, PARTNERS.c.position)).all()
         return {partner: (version, position) for partner, version, position in rows}
 
     def known(self) -> dict[str, int]:
         """The last position of the last commit that each partner's rows know."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(select(PARTNERS.c.partner, PARTNERS.c.known))}
 
     def unanswered(self, at: Instant, known_at: int) -> set[str]:
@@ -398,18 +610,74 @@ class Store:
             "ORDER BY known.position DESC LIMIT 1"
         )
         query = sql(f"SELECT partner FROM (SELECT partner, ({last}) AS until FROM partners) AS answers WHERE until <= :at")
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
+            if not connection.execute(select(PARTNERS.c.partner).where(PARTNERS.c.known > known_at).limit(1)).all():
+                return set()  # what is known last answers for every instant
             return set(connection.execute(query, {"known_at": known_at, "at": at}).scalars())
 
-    def standings_at(self, at: Instant, known_at: int, programme: str | None = None) -> list[tuple[str, Standing]]:
-        """Tiers by partner and programme, of rulebooks without awards; of one programme, or of all."""
-        query = select(
-            LEVELS.c.partner, LEVELS.c.programme, LEVELS.c.performance, LEVELS.c.credited, LEVELS.c.book, LEVELS.c.enrolled
-        ).where(LEVELS.c.award == "", *_at(LEVELS, at, known_at))
-        if programme is not None:
-            query = query.where(LEVELS.c.programme == programme)
-        with self._engine.connect() as connection:
-            return [(partner, Standing(*rest)) for partner, *rest in connection.execute(query)]
+    def balances_at(self, programme: str, at: Instant, known_at: int, summed: Callable[[str], Sequence[str] | None]) -> dict[str, Balance]:
+        """Tiers and scores of all partners of a programme at an instant as known at a position, where the rows answer for it.
+
+        `summed` gives, by the name of a rulebook, the measures of which its score is the sum, and None where it is none.
+        """
+        month = rows.month_of(at)
+        asked = {"programme": programme, "month": month, "at": at, "known_at": known_at}
+        with self.snapshot() as connection:
+            begun: dict[str, _Begun] = {row[0]: tuple(row) for row in connection.execute(_BALANCES, asked)}
+            tiers = {row[0]: row[1:] for row in connection.execute(_TIERS_SINCE, asked)}
+            scores = {row[0]: row[1:] for row in connection.execute(_SCORES_SINCE, asked)}
+            moved: dict[str, list[tuple[str, str, int]]] = {}
+            for statement, sign in ((_LOTS_BEGUN, 1), (_LOTS_ENDED, -1)):
+                for partner, measure, exact in connection.execute(statement, asked):
+                    moved.setdefault(partner, []).append((measure, exact, sign))
+            changed = [
+                partner
+                for partner, tier in tiers.items()
+                if partner in begun and tier[2] != begun[partner][3] and tier[2] and begun[partner][3]
+            ]
+            whole: dict[str, list[tuple[str, str, int]]] = {
+                p: [] for p in changed if summed(tiers[p][2]) != summed(begun[p][3])
+            }  # another number by another rulebook
+            for row in self._lots_of(connection, programme, list(whole), at, known_at):
+                whole[row[0]].append((row[1], row[2], 1))
+        found: dict[str, Balance] = {}
+        for partner, performance, credited, book, enrolled, name, exact in begun.values():
+            if partner in tiers:
+                performance, credited, book, enrolled = tiers[partner]
+            measures = summed(book) if book else None
+            if measures is None:
+                name, exact = scores.get(partner, (name, exact))
+                score = _exact(exact)
+            else:
+                lots = whole.get(partner)
+                first, more = (exact, moved.get(partner, ())) if lots is None else ("0", lots)
+                own = [(exact, sign) for measure, exact, sign in more if measure in measures]
+                score = _sum([(first, 1), *own]) if own else _exact(first)
+            found[partner] = Balance(performance, credited, book, enrolled, name, score)
+        return found
+
+    def stood(self, partner: str, at: Instant, known_at: int) -> list[Stood] | None:
+        """Tiers and points of one partner at an instant as known at a position, by programme and award; None where no row answers."""
+        asked = {"partner": partner, "at": at, "known_at": known_at}
+        with self.snapshot() as connection:
+            answers = connection.execute(_ANSWERS, asked).scalar()
+            if answers is None or answers <= at:
+                return None
+            levels = connection.execute(_OWN_TIERS, asked).all()
+            scores = {row[0]: (row[1], _exact(row[2])) for row in connection.execute(_OWN_SCORES, asked)}
+            points: dict[str, dict[str, list[tuple[str, int]]]] = {}
+            for programme, measure, exact, count in connection.execute(_OWN_LOTS, asked):
+                points.setdefault(programme, {}).setdefault(measure, []).append((exact, count))
+        found = []
+        for programme, award, performance, credited, book, enrolled, since in levels:
+            sums = {name: _sum(lots) for name, lots in points.get(programme, {}).items()}
+            found.append(Stood(programme, award, performance, credited, book, enrolled, since, sums, scores.get(programme)))
+        return found
+
+    def _lots_of(self, connection: Connection, programme: str, partners: Sequence[str], at: Instant, known_at: int) -> Iterator[Any]:
+        query = select(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact).where(LOTS.c.programme == programme, *_at(LOTS, at, known_at))
+        for first in range(0, len(partners), _NAMES_MAX):
+            yield from connection.execute(query.where(LOTS.c.partner.in_(partners[first : first + _NAMES_MAX])))
 
     def levels_at(
         self, programme: str, at: Instant, award: str = "", known_at: int | None = None
@@ -417,7 +685,7 @@ class Store:
         """Performance and credited tier of every partner at an instant; of one award, where the rulebook has awards."""
         query = select(LEVELS.c.partner, LEVELS.c.performance, LEVELS.c.credited).where(LEVELS.c.award == award)
         query = query.where(LEVELS.c.programme == programme, *_at(LEVELS, at, known_at))
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {partner: (performance, credited) for partner, performance, credited in connection.execute(query)}
 
     def points_at(self, programme: str, at: Instant, known_at: int | None = None) -> dict[str, dict[str, Fraction]]:
@@ -425,7 +693,7 @@ class Store:
         query = select(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact, func.count())
         query = query.where(LOTS.c.programme == programme, *_at(LOTS, at, known_at))
         points: dict[str, dict[str, Fraction]] = {}
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             for partner, measure, exact, n in connection.execute(query.group_by(LOTS.c.partner, LOTS.c.measure, LOTS.c.exact)):
                 sums = points.setdefault(partner, {})
                 sums[measure] = sums.get(measure, Fraction(0)) + n * _exact(exact)
@@ -434,48 +702,91 @@ class Store:
     def scores_at(self, programme: str, at: Instant, known_at: int | None = None) -> dict[str, tuple[str, Fraction]]:
         """The number by which a rulebook ranks, where it is not the sum of lots: its name and value."""
         query = select(SCORES.c.partner, SCORES.c.name, SCORES.c.exact).where(SCORES.c.programme == programme, *_at(SCORES, at, known_at))
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {partner: (name, _exact(exact)) for partner, name, exact in connection.execute(query)}
 
     def restated(self, after: int, until: int) -> list[Restated]:
         """What the commits at positions in (after, until] made another of past tiers, by position, partner and time."""
-        view = views.RESTATEMENTS.select(postgres=on_postgres(self._engine))
-        query = f"{view} AND r.known_until > {after:d} AND r.known_until <= {until:d} ORDER BY position, partner, programme, award, since"
-        with self._engine.connect() as connection:
-            return [Restated(*row) for row in connection.execute(sql(query))]
+        with self.engine.connect() as connection:
+            found = connection.execute(_restated(on_postgres(connection)), {"after": after, "until": until})
+            return [Restated(*row) for row in found]
+
+    def grants(self, role: str, names: Sequence[str] | None = None) -> list[str]:
+        """The statements that let a role of PostgreSQL read views, default all of them."""
+        with self.engine.connect() as connection:
+            return grants.statements(connection, role, names)
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """One snapshot, for statements of anybody. Raises QueryError."""
+        return reading(self.engine)
 
     def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """The columns and rows of one statement that only reads. Raises QueryError, also for one that writes."""
-        connection = self._engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            if on_postgres(self._engine):
-                cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-                connection.commit()
-                cursor.execute(statement, prepare=True)  # type: ignore[call-arg]  # so that it is one statement
-            else:
-                cursor.execute("PRAGMA query_only = ON")
-                cursor.execute(statement)
-            if cursor.description is None:
-                raise QueryError("the statement gives no rows", hint="it may read, and only read")
-            return [column[0] for column in cursor.description], [tuple(map(_cell, row)) for row in cursor.fetchall()]
-        except (connection.dbapi_connection.Error, self._engine.dialect.dbapi.Error) as error:  # type: ignore[union-attr]
-            said = str(error).strip().partition("\n")[0]
-            raise QueryError(said, hint="points schema lists the views and their columns") from error
-        finally:
-            connection.invalidate()
+        with self.reading() as reader:
+            columns, found = reader.select(statement)
+            return columns, list(plain_rows(found))
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table in a fixed order: for comparing with a fresh rebuild."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {
-                table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr) for table in (*TABLES, PROGRESS)
+                table.name: sorted((tuple(row) for row in connection.execute(query)), key=repr)
+                for table, query in [
+                    *[(table, select(table)) for table in TABLES],
+                    (PROGRESS, select(PROGRESS).where(PROGRESS.c.name.not_like(f"{NEVER_DUMPED} %"))),
+                ]
             }
+
+
+def hold(connection: Connection) -> None:
+    """On SQLite: be the one that writes from here on, and not only from the first row that is written."""
+    if not on_postgres(connection) and not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@cache
+def _restated(postgres: bool) -> TextClause:
+    found = f"{views.RESTATEMENTS.select(postgres=postgres)} AND r.known_until > :after AND r.known_until <= :until"
+    return sql(f"{found} ORDER BY position, partner, programme, award, since")
 
 
 @lru_cache(maxsize=100_000)
 def _exact(written: str) -> Fraction:
-    return Fraction(written)
+    return Fraction(*_parts(written))
+
+
+@lru_cache(maxsize=100_000)
+def _parts(written: str) -> tuple[int, int]:
+    whole, _, parts = written.partition("/")
+    return int(whole), int(parts or 1)
+
+
+def _sum(written: Sequence[tuple[str, int]]) -> Fraction:
+    """The sum of numbers as they are written, each with its sign."""
+    numbers = [(_parts(exact), sign) for exact, sign in written]
+    unit = lcm(*[parts for (_, parts), _ in numbers])
+    return Fraction(sum(sign * whole * (unit // parts) for (whole, parts), sign in numbers), unit)
+
+
+_KNOWN_THEN = "programme = :programme AND known_from <= :known_at AND known_until > :known_at"
+_BALANCE = "SELECT partner, performance, credited, book, enrolled, name, exact FROM balances WHERE " + _KNOWN_THEN
+_BALANCES = sql(
+    f"{_BALANCE} AND since = :month UNION ALL {_BALANCE} AND since < :month AND until = {FOREVER} "
+    f"UNION ALL {_BALANCE} AND since = {BEGINNING} AND until > :month AND until < {FOREVER}"
+)
+_Begun = tuple[str, str | None, str | None, str, int, str, str]
+_SINCE = _KNOWN_THEN + " AND since > :month AND since <= :at AND until > :at"
+_TIERS_SINCE = sql(f"SELECT partner, performance, credited, book, enrolled FROM levels WHERE award = '' AND {_SINCE}")
+_SCORES_SINCE = sql(f"SELECT partner, name, exact FROM scores WHERE {_SINCE}")
+_LOTS_BEGUN = sql(f"SELECT partner, measure, exact FROM lots WHERE {_SINCE}")
+_OWN = "partner = :partner AND since <= :at AND until > :at AND known_from <= :known_at AND known_until > :known_at"
+_OWN_TIERS = sql(
+    f"SELECT programme, award, performance, credited, book, enrolled, since FROM levels WHERE {_OWN} ORDER BY programme, award"
+)
+_OWN_SCORES = sql(f"SELECT programme, name, exact FROM scores WHERE {_OWN}")
+_OWN_LOTS = sql(f"SELECT programme, measure, exact, COUNT(*) FROM lots WHERE {_OWN} GROUP BY programme, measure, exact")
+_ANSWERS = sql("SELECT until FROM known WHERE partner = :partner AND position <= :known_at ORDER BY position DESC LIMIT 1")
+_LOTS_ENDED = sql(f"SELECT partner, measure, exact FROM lots WHERE {_KNOWN_THEN} AND until > :month AND until <= :at AND since <= :month")
 
 
 def _at(table: Table, at: Instant, known_at: int | None) -> list[ColumnElement[bool]]:
@@ -484,19 +795,31 @@ def _at(table: Table, at: Instant, known_at: int | None) -> list[ColumnElement[b
     return [table.c.since <= at, table.c.until > at, *known]
 
 
-def _cell(value: Any) -> Any:
-    """Times as texts, decimals as whole numbers where they are whole."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return int(value) if value == int(value) else str(value)
-    return value
-
-
 def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     connection.exec_driver_sql(statement.replace("?", "%s") if on_postgres(connection) else statement, list(rows))
 
 
-def _is_made(connection: Connection) -> bool:
+def hold_tables(connection: Connection) -> None:
+    """Until the transaction ends nobody else makes or drops tables."""
+    if on_postgres(connection):
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('read_models make'))")
+    hold(connection)
+
+
+def drop_old(connection: Connection, name: str) -> None:
+    """What a rebuild has put aside."""
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}_old")
+
+
+def make_views(connection: Connection) -> None:
+    """The views over the tables as they are now; on PostgreSQL whoever may read one still may."""
+    postgres = on_postgres(connection)
+    for view in views.VIEWS:
+        for statement in (view.sql(postgres=postgres), *(view.comments() if postgres else ())):
+            connection.execute(sql(statement.replace(":", "\\:")))
+
+
+def is_made(connection: Connection) -> bool:
+    """Whether the tables of this version are there."""
     there = inspect(connection).has_table(MADE.name)
     return there and connection.execute(select(MADE.c.version)).scalars().all() == [SCHEMA]

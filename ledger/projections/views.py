@@ -24,29 +24,44 @@ class Column(NamedTuple):
 
 
 class View(NamedTuple):
+    """`order`: what tells its rows apart. `table`: of which rows in two clocks it is; empty for others."""
+
     name: str
     comment: str
     columns: tuple[Column, ...]
     source: str
+    order: str
+    table: str = ""
+    where: str = ""
+
+    @property
+    def has_instants(self) -> bool:
+        """Whether its rows hold from an instant until another."""
+        return any(column.name == "since" for column in self.columns)
 
     def sql(self, *, postgres: bool) -> str:
         shown = ", ".join(f"{_instant(c.of, postgres) if c.type == TIME else c.of} AS {c.name}" for c in self.columns)
-        return f"CREATE VIEW {self.name} AS SELECT {shown} FROM {self._from(postgres)}"
+        return f"CREATE {'OR REPLACE ' if postgres else ''}VIEW {self.name} AS SELECT {shown} FROM {self._from(postgres, self.where)}"
 
     def select(self, *, postgres: bool) -> str:
         """The same rows with instants as the tables have them; a condition on `r` may follow."""
-        return f"SELECT {', '.join(f'{column.of} AS {column.name}' for column in self.columns)} FROM {self._from(postgres)}"
+        return self.where_else(self.where, postgres=postgres)
 
-    def _from(self, postgres: bool) -> str:
-        return self.source if postgres else self.source.replace("IS DISTINCT FROM", "IS NOT")
+    def where_else(self, where: str, *, postgres: bool) -> str:
+        """The rows of other conditions, with instants as the tables have them."""
+        return f"SELECT {', '.join(f'{column.of} AS {column.name}' for column in self.columns)} FROM {self._from(postgres, where)}"
+
+    def _from(self, postgres: bool, where: str) -> str:
+        found = f"{self.source} WHERE {where}" if where else self.source
+        return found if postgres else found.replace("IS DISTINCT FROM", "IS NOT")
 
     def comments(self) -> list[str]:
         """Statements that write the comments into a PostgreSQL."""
-        found = [f"COMMENT ON VIEW {self.name} IS {_quoted(self.comment)}"]
-        return found + [f"COMMENT ON COLUMN {self.name}.{column.name} IS {_quoted(column.comment)}" for column in self.columns]
+        found = [f"COMMENT ON VIEW {self.name} IS {quoted(self.comment)}"]
+        return found + [f"COMMENT ON COLUMN {self.name}.{column.name} IS {quoted(column.comment)}" for column in self.columns]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -77,11 +92,13 @@ _BOTH = (
 )
 
 
-def _pair(name: str, comment: str, table: str, *columns: Column) -> tuple[View, View]:
-    """As known now, and in both clocks."""
+def _pair(name: str, comment: str, table: str, keys: int, *columns: Column) -> tuple[View, View]:
+    """As known now, and in both clocks. `keys`: so many columns tell the rows of a partner apart, together with the clocks."""
+    shown, told = (_PARTNER, *columns, *_TIMES), f"{comment}, as known at each position"
+    order = ", ".join((*[column.of for column in (_PARTNER, *columns[:keys])], "r.since"))
     return (
-        View(name, f"{comment}, as known now", (_PARTNER, *columns, *_TIMES), f"{table} AS r WHERE r.known_until = {ALWAYS}"),
-        View(f"{name}_known", f"{comment}, as known at each position", (_PARTNER, *columns, *_TIMES, *_KNOWN), _BOTH.format(table)),
+        View(name, f"{comment}, as known now", shown, f"{table} AS r", order, table, f"r.known_until = {ALWAYS}"),
+        View(f"{name}_known", told, (*shown, *_KNOWN), _BOTH.format(table), f"{order}, r.known_from", table),
     )
 
 
@@ -102,11 +119,13 @@ VIEWS: tuple[View, ...] = (
             Column("parked", TEXT, "r.parked", "why its events cannot be applied; NULL: they can"),
         ),
         "partners AS r",
+        "r.partner",
     ),
     *_pair(
         "tiers",
         "which tier a partner has when",
         "levels",
+        2,
         _PROGRAMME,
         _AWARD,
         Column("performance", TEXT, "r.performance", "the tier whose requirements are met; NULL: none"),
@@ -119,19 +138,37 @@ VIEWS: tuple[View, ...] = (
         "points",
         "the lots: the points of one event in one measure, and when they count",
         "lots",
+        3,
         _PROGRAMME,
         Column("measure", TEXT, "r.measure", "the measure of the rulebook"),
         _POSITION,
         Column("client", TEXT, "r.client", "the client; NULL where the event names none"),
         Column("points", TEXT, "r.exact", _EXACT),
         Column("micro_points", WHOLE, "r.micro", _MICRO),
+        Column("came", TEXT, "r.came", "why they begin to count, or why they are worth something else from then on"),
+        Column("went", TEXT, "r.went", "why they count no more; empty: without an end, or they go on at another worth"),
     ),
     *_pair(
         "numbers",
         "the number by which a rulebook ranks, where it is not the sum of lots",
         "scores",
+        1,
         _PROGRAMME,
         Column("number", TEXT, "r.name", "its name in the rulebook"),
+        Column("value", TEXT, "r.exact", _EXACT),
+        Column("micro", WHOLE, "r.micro", _MICRO),
+    ),
+    *_pair(
+        "monthly",
+        "tiers and score at the beginning of each month (UTC), of rulebooks without awards; the last one holds for all months to come",
+        "balances",
+        1,
+        _PROGRAMME,
+        Column("performance", TEXT, "r.performance", "the tier whose requirements are met; NULL: none"),
+        Column("credited", TEXT, "r.credited", "the credited tier; NULL: none"),
+        Column("rulebook", TEXT, "r.book", "the rulebook in force; empty before the first fact"),
+        Column("enrolled", WHOLE, "r.enrolled", "0: the partner had left the programme"),
+        Column("number", TEXT, "r.name", "the number by which the rulebook ranks"),
         Column("value", TEXT, "r.exact", _EXACT),
         Column("micro", WHOLE, "r.micro", _MICRO),
     ),
@@ -139,11 +176,38 @@ VIEWS: tuple[View, ...] = (
         "facts",
         "what lasts: enrolments, links, clients, certificates, managed credit, overrides",
         "intervals",
+        3,
         Column("kind", TEXT, "r.kind", "what it is"),
         Column("key", TEXT, "r.key", "whom or what it concerns"),
         _POSITION,
         Column("detail", TEXT, "r.detail", "the role, state, line or tier"),
+        Column("country", TEXT, "r.country", "the country of a partner or client"),
+        Column("market", TEXT, "r.market", "the market of a partner, where the source states it"),
+        Column("segment", TEXT, "r.segment", "the segment of a partner or client"),
         Column("ended_by", WHOLE, "r.ended_by", "the position of the event that ended it; NULL: none did"),
+    ),
+    View(
+        "at_risk",
+        "who is at risk or will lose a tier, as it was last judged: points at-risk brings it up to the moment",
+        (
+            _PARTNER,
+            _PROGRAMME,
+            _AWARD,
+            Column("credited", TEXT, "r.credited", "the credited tier"),
+            Column("performance", TEXT, "r.performance", "the performance tier"),
+            Column("at_risk_since", TIME, "r.at_risk_since", "since when it is at risk by the programme's policy; NULL: it is not"),
+            Column("why", TEXT, "r.why", "why it is at risk"),
+            Column("tier_lost_at", TIME, "r.tier_lost_at", "when the tier is lost if nothing more happens; NULL: never"),
+            Column("falls_to", TEXT, "r.falls_to", "to which tier it falls then; NULL: to none"),
+            Column("requirement", TEXT, "r.requirement", "the requirement that fails first"),
+            Column("missing", TEXT, "r.missing", "how much it is short of, exactly"),
+            Column("parked", TEXT, "r.parked", "why the partner cannot be judged; NULL: it can"),
+            Column("judged_at", TIME, "j.at", "the instant of which this is said"),
+            Column("due", TIME, "j.due", "until when it holds by itself, not included"),
+            Column("known", WHOLE, "j.known", "the last position that was known of the partner"),
+        ),
+        "endangered AS r JOIN judged AS j ON j.partner = r.partner JOIN partners AS p ON p.partner = r.partner AND p.known = j.known",
+        "r.partner, r.programme, r.award",
     ),
     View(
         "knowledge",
@@ -160,6 +224,7 @@ VIEWS: tuple[View, ...] = (
             ),
         ),
         "known AS r",
+        "r.partner, r.position",
     ),
     View(
         "restatements",
@@ -182,8 +247,9 @@ VIEWS: tuple[View, ...] = (
         "JOIN known AS k ON k.partner = r.partner AND k.position = "
         "(SELECT MAX(position) FROM known WHERE known.partner = r.partner AND known.position < r.known_until) "
         "JOIN levels AS n ON n.partner = r.partner AND n.programme = r.programme AND n.award = r.award "
-        "AND n.known_from <= r.known_until AND n.known_until > r.known_until AND n.since < r.until AND n.until > r.since "
-        f"WHERE r.known_until < {ALWAYS} AND n.since < k.until AND r.since < k.until "
+        "AND n.known_from <= r.known_until AND n.known_until > r.known_until AND n.since < r.until AND n.until > r.since",
+        "r.known_until, r.partner, r.programme, r.award, r.since, n.since",
+        where=f"r.known_until < {ALWAYS} AND n.since < k.until AND r.since < k.until "
         "AND (r.performance IS DISTINCT FROM n.performance OR r.credited IS DISTINCT FROM n.credited)",
     ),
 )

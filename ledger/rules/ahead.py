@@ -76,7 +76,7 @@ class Ahead(Reading):
         facts = super()._facts(presence)
         if presence.span is None or presence.calendar or presence.joined:
             return list(facts)
-        oldest = minus(minus(self.at, presence.span, self.book.zone), presence.after or Span(), self.book.zone) - _SLACK
+        oldest = minus(minus(self.at, presence.span, self.book.zone), presence.after or Span(), self.book.zone) - SLACK
         return list(facts[bisect_left(facts, oldest, key=_start) :])
 
     def _lives(self, presence: Presence, facts: Iterable[Fact]) -> list[Stay]:
@@ -113,7 +113,7 @@ def follows(known: Reading, measure: Measure, changed: Set[str]) -> bool:
     return settles.of not in changed and not known.names_later(settles)
 
 
-_SLACK = 4 * DAY
+SLACK = 4 * DAY
 """Months that were clipped to their end are not the same length back."""
 
 
@@ -122,8 +122,9 @@ def until(known: Performance, at: Instant) -> Performance:
     i = bisect_left(known.instants, at)
     j = bisect_left(known.judged, at)
     broken = known.broken if known.broken_at < at else None
+    exempt = {instant: names for instant, names in known.exempt.items() if instant < at}
     return Performance(
         known.reading, known.since, min(known.until, at), known.unit, known.instants[:i], known.values[:i], known.met[:j],
-        judged=known.judged[:j], exempt=known.exempt, first=known.first if known.first < at else FOREVER,
+        judged=known.judged[:j], touched=known.touched[:i], exempt=exempt, first=known.first if known.first < at else FOREVER,
         broken=broken, broken_at=known.broken_at if broken else FOREVER,
     )  # fmt: skip

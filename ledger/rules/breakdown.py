@@ -16,6 +16,7 @@ from ledger.rules.presence import FactScope, Present, Reading
 from ledger.rules.risk import about
 
 ACTIVE, PENDING, EXPIRED, LOST, REVERSED = "active", "pending", "expired", "lost", "reversed"
+RULES, WORTH = "rules changed", "rules or market changed"
 
 
 def point_measures(book: Book) -> list[Measure]:
@@ -162,21 +163,22 @@ def _steps(reading: Reading, measure: Measure, since: Instant, until: Instant, *
         following = goes_on.get((id(present.fact), present.end))
         if following is not None and since <= present.end < until and present.end != border:
             followed.add(id(following))
-            yield _change(measure, following, present.end, following.value - present.value, "rules or market changed")
+            yield _change(measure, following, present.end, following.value - present.value, WORTH)
         elif since <= present.end < until and present.end != border:
-            yield _change(measure, present, present.end, -present.value, _why_left(present))
+            yield _change(measure, present, present.end, -present.value, why_left(present))
     for present in goes_on.values():
         begun = since <= present.start < until and present.start != border
         if begun and (id(present) not in followed):
-            yield _change(measure, present, present.start, present.value, _why_entered(present))
+            yield _change(measure, present, present.start, present.value, why_entered(present))
 
 
-def _why_entered(present: Present) -> str:
-    kind = present.fact.kind
-    return {"sold": "sold", "managed": "managed", "adjusted": "adjusted", "override": "override"}.get(kind, kind)
+def why_entered(present: Present) -> str:
+    """What brought points that begin to count."""
+    return present.fact.kind
 
 
-def _why_left(present: Present) -> str:
+def why_left(present: Present) -> str:
+    """What took points that count no more."""
     ender = present.fact.ender
     if ender is not None and present.end == present.fact.end:
         return {"points.lost.v1": "lost", "client.released.v1": "services ended"}.get(ender.event.kind, "replaced")
@@ -208,11 +210,11 @@ def _border(old: Reading, new: Reading, name: str, at: Instant) -> Iterator[Chan
         delta = sum((p.value for p in now), Fraction(0)) - sum((p.value for p in was), Fraction(0))
         present = (now or was)[0]
         if not was and present.start == at and present.fact.start == at:
-            cause = _why_entered(present)
+            cause = why_entered(present)
         elif not now and was[0].end == at:
-            cause = _why_left(present)
+            cause = why_left(present)
         else:
-            cause = "rules changed"
+            cause = RULES
         yield _change(measure, present, at, delta, cause)
 
 

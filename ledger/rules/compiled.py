@@ -256,11 +256,18 @@ def _asked(book: Book, measure: Measure) -> Asked:
 # -- the judgement of a state ------------------------------------------------------------------------------------------
 
 
-def _judge(book: Book) -> Judge:
+@lru_cache(maxsize=1024)
+def exempted(book: Book, exempt: frozenset[str]) -> Judge:
+    """The same of a partner that is exempt from some requirements, or from all of a tier (`tier Gold`)."""
+    return _judge(book, exempt)
+
+
+def _judge(book: Book, exempt: frozenset[str] = frozenset()) -> Judge:
     """The highest tier whose requirements the values in units of 1/u meet; `slow(tier, requirement)` asks the expression itself."""
     lines, writer = ["def judge(v, u, slow):"], Writer.of(book)
     for place, tier in reversed(list(enumerate(book.tiers))):
-        tests = [writer.requirement(need.test) or f"slow({place}, {i})" for i, need in enumerate(tier.needs)]
+        needs = [] if f"tier {tier.name}" in exempt else [(i, need) for i, need in enumerate(tier.needs) if need.name not in exempt]
+        tests = [writer.requirement(need.test) or f"slow({place}, {i})" for i, need in needs]
         lines.append(f"    if {' and '.join(tests) or 'True'}: return {tier.name!r}")
     exec("\n".join([*lines, "    return None"]), writer.env)
     judge: Judge = writer.env["judge"]

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ledger.events.envelope import Sealed
-from ledger.instants import FOREVER, Instant, parse
+from ledger.instants import BEGINNING, FOREVER, Instant, parse
 
 Key = tuple[str | None, ...]
 
@@ -145,12 +145,20 @@ class Facts:
         self.by_kind: dict[str, list[Fact]] = defaultdict(list)
         self.found: dict[object, Any] = {}
         """What rulebooks found out about these facts, by what they asked; equal questions are asked once."""
+        self.indexes: dict[object, tuple[str, Callable[[Sequence[Fact]], None], Any]] = {}
+        """Indexes of all facts of a kind in their order: the kind, how one learns of those that follow, and the index itself."""
+        self._last: tuple[Instant, int] = BEGINNING, 0
         self._open: dict[tuple[str, Key], Fact] = {}
         self.claimed_anew: set[str] = set()
         """Activities that are confirmed, and of which another claim has not been decided."""
 
     def of(self, kind: str) -> Sequence[Fact]:
         return self.by_kind.get(kind, ())
+
+    @property
+    def first(self) -> Instant:
+        """When the first fact begins; FOREVER where there is none."""
+        return min((facts[0].start for facts in self.by_kind.values() if facts), default=FOREVER)
 
     def enrolments(self, programme: str) -> list[tuple[Instant, Instant]]:
         """When the partner was in a programme, as far as it was said: named, or with all programmes; it may leave the one alone."""
@@ -171,6 +179,27 @@ class Facts:
     def all(self) -> Iterable[Fact]:
         for facts in self.by_kind.values():
             yield from facts
+
+    def take(self, events: Sequence[Sealed]) -> None:
+        """Events in order of effective time, of which none was reversed."""
+        for sealed in events:
+            step = _STEPS.get(sealed.event.kind)
+            if step is not None:
+                step(self, sealed)
+        if events:
+            self._last = _order(events[-1])
+
+    def go_on(self, events: Iterable[Sealed]) -> bool:
+        """Take events that follow; False, and nothing is taken, where one of them lies before or reverses another."""
+        more = sorted(events, key=_order)
+        if any(sealed.event.kind == "event.reversed.v1" for sealed in more) or (more and _order(more[0]) <= self._last):
+            return False
+        counts = {kind: len(facts) for kind, facts in self.by_kind.items()}
+        self.take(more)
+        self.found.clear()
+        for kind, learn, _ in self.indexes.values():
+            learn(self.by_kind[kind][counts.get(kind, 0) :])
+        return True
 
     def point(self, kind: str, key: Key, sealed: Sealed, planned: Instant = FOREVER) -> None:
         event = sealed.event
@@ -216,10 +245,7 @@ class Facts:
 def fold(events: Iterable[Sealed]) -> Facts:
     """The facts of one partner's events: what was reversed is left out, the rest is taken in order of effective time."""
     facts = Facts()
-    for sealed in sorted(without_reversed(events), key=_order):
-        step = _STEPS.get(sealed.event.kind)
-        if step is not None:
-            step(facts, sealed)
+    facts.take(sorted(without_reversed(events), key=_order))
     return facts
 
 

@@ -55,8 +55,6 @@ class Life:
         """The life of which this one is that of one award."""
         self.origin: Life | None = None
         """The life of which this one is a forecast."""
-        self.settled: Sequence[Performance] = ()
-        """Performances that are known to be the same, of rulebooks whose time of force was over before anything new."""
         self.found: dict[str, Any] = {}
         """What questions found out about this life, by what they asked."""
         self._ahead: tuple[Instant, Life] | None = None
@@ -68,18 +66,13 @@ class Life:
     @cached_property
     def first(self) -> Instant:
         """When the first fact begins."""
-        return min((fact.start for fact in self.facts.all()), default=FOREVER)
+        return self.facts.first
 
     @cached_property
     def performances(self) -> tuple[Performance, ...]:
         """Each rulebook swept over its time of force; rulebooks that ended before the partner's first fact are left out."""
         needed = [force for force in self.force if force.until > self.first] or [self.force[-1]]
-        settled = {(performance.book, performance.since, performance.until): performance for performance in self.settled}
-        return tuple(
-            settled.get((force.book, force.since, force.until))
-            or sweep(Reading(force.book, self.facts, self.now), force.since, force.until)
-            for force in needed
-        )
+        return tuple(sweep(Reading(force.book, self.facts, self.now), force.since, force.until) for force in needed)
 
     @cached_property
     def settled_at(self) -> Instant:

@@ -30,6 +30,7 @@ Stay = tuple[Fact, Instant, Instant]
 Levels = tuple[list[Instant], list[Fact], list[str]]
 _NO_LEVELS: Levels = ([], [], [])
 _CLOSED: list[Interval] = []
+Price = tuple[Worth, Unpriced | None]
 ONE: Worth = (1, 1)
 NOTHING: Worth = (0, 1)
 
@@ -62,6 +63,8 @@ class Reading:
         self.compiled = compiled(book)
         self._within: dict[tuple[str, Instant, Instant], list[Present]] = {}
         self._indexes: dict[str | int, Any] = {}
+        self.prices: dict[str, dict[int, Price]] = {}
+        """What facts are worth in a measure that is not read `on: now`, by the positions of their events."""
         self.kept: dict[tuple[object, ...], Any] = {}
         """What forecasts found out about this reading."""
 
@@ -87,7 +90,8 @@ class Reading:
             held = self._by_code(measure)
             found = [present for code in sorted(measure.codes) for present in held.get(code, ())]
             return [p for p in found if p.end > since and p.start < until]
-        presents = self._priced(measure, [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until])
+        prices = None if measure.on_now else self.prices.setdefault(measure.name, {})
+        presents = self._priced(measure, [stay for stay in self.stays(measure.presence) if stay[2] > since and stay[1] < until], prices)
         return [*presents, *self._stated_points(measure)] if measure.aggregate == "sum" else presents
 
     def _earlier(self, measure: Measure) -> list[Present]:
@@ -319,8 +323,11 @@ class Reading:
 
     # -- how much -----------------------------------------------------------------------------------------------
 
-    def _priced(self, measure: Measure, stays: list[Stay]) -> list[Present]:
-        """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes."""
+    def _priced(self, measure: Measure, stays: list[Stay], prices: dict[int, Price] | None = None) -> list[Present]:
+        """The stays with their worth. A measure that is read `on: now` is split where a table's row or a level that it reads changes.
+
+        `prices`: what is known, and becomes known, of what facts are worth.
+        """
         key = key_of(measure.key)
         if measure.value is None:
             return [Present(fact, start, end, ONE, key(fact.data)) for fact, start, end in stays]
@@ -334,6 +341,9 @@ class Reading:
         factors, asked = self.compiled.factors, self.compiled.asked(measure) if measure.times else None
         presents = []
         for fact, start, end in stays:
+            if prices is not None and (price := prices.get(fact.event.position)) is not None:
+                presents.append(Present(fact, start, end, price[0], (), price[1]))
+                continue
             data, at, error = fact.data, start if measure.on_now else fact.start, None
             try:
                 value = _pair(getattr(data, written)) if written else _ratio(measure.value.evaluate(FactScope(self, fact, at)))
@@ -343,6 +353,8 @@ class Reading:
                     value = value[0] * factor[0], value[1] * factor[1]
             except Unpriced as unpriced:
                 value, error = NOTHING, unpriced
+            if prices is not None:
+                prices[fact.event.position] = value, error
             presents.append(Present(fact, start, end, value, (), error))
         return presents
 
@@ -396,25 +408,36 @@ class Reading:
         return relatives[before - 1] if before else None
 
     def _names(self, derived: Derived) -> dict[tuple[str, str], Fact]:
-        def find() -> dict[tuple[str, str], Fact]:
-            return {
-                (fact.event.event.source, fact.event.event.id): fact
-                for fact in self._those(self.facts.of(derived.of), derived.of, derived.where)
-            }
+        names = dict[tuple[str, str], Fact]()
 
-        names: dict[tuple[str, str], Fact] = self._shared("names", self.compiled.derived_signature(derived.name), find)
-        return names
+        def learn(fact: Fact) -> None:
+            names[fact.event.event.source, fact.event.event.id] = fact
+
+        found: dict[tuple[str, str], Fact] = self._indexed("names", derived, names, learn)
+        return found
 
     def _index(self, derived: Derived) -> dict[Key, list[Fact]]:
-        def find() -> dict[Key, list[Fact]]:
-            key, relatives = key_of(derived.by), defaultdict[Key, list[Fact]](list)
-            for fact in self._those(self.facts.of(derived.of), derived.of, derived.where):
-                relatives[key(fact.data)].append(fact)
-            return dict(relatives)
+        key, relatives = key_of(derived.by), dict[Key, list[Fact]]()
 
-        index: dict[Key, list[Fact]] = self._shared("relatives", self.compiled.derived_signature(derived.name), find)
+        def learn(fact: Fact) -> None:
+            relatives.setdefault(key(fact.data), []).append(fact)
+
+        index: dict[Key, list[Fact]] = self._indexed("relatives", derived, relatives, learn)
         self._indexes[derived.name] = index
         return index
+
+    def _indexed(self, what: str, derived: Derived, index: Any, learn: Callable[[Fact], None]) -> Any:
+        """An index of the facts that a derived value looks among, found once and told of those that follow."""
+
+        def learn_all(facts: Sequence[Fact]) -> None:
+            for fact in self._those(facts, derived.of, derived.where):
+                learn(fact)
+
+        asked = what, self.compiled.derived_signature(derived.name), self.book.zone
+        if asked not in self.facts.indexes:
+            learn_all(self.facts.of(derived.of))
+            self.facts.indexes[asked] = derived.of, learn_all, index
+        return self.facts.indexes[asked][2]
 
     def date_of(self, derived: Derived, fact: Fact) -> Instant:
         """The start of the first or last relative; a date that the fact states itself wins; else its own start."""
@@ -432,20 +455,19 @@ class Reading:
         return (values[before - 1], facts[before - 1]) if before else ("", None)
 
     def _levels(self, derived: Derived) -> dict[Key, Levels]:
-        def find() -> dict[Key, Levels]:
-            key, levels = key_of(derived.by), dict[Key, Levels]()
-            for fact in self._those(self.facts.of(derived.of), derived.of, derived.where):
-                value = getattr(fact.data, derived.take, None)
-                if value is not None:
-                    starts, facts, values = levels.setdefault(key(fact.data), ([], [], []))
-                    starts.append(fact.start)
-                    facts.append(fact)
-                    values.append(str(value))
-            return levels
+        key, levels = key_of(derived.by), dict[Key, Levels]()
 
-        levels: dict[Key, Levels] = self._shared("levels", self.compiled.derived_signature(derived.name), find)
-        self._indexes[derived.name] = levels
-        return levels
+        def learn(fact: Fact) -> None:
+            value = getattr(fact.data, derived.take, None)
+            if value is not None:
+                starts, facts, values = levels.setdefault(key(fact.data), ([], [], []))
+                starts.append(fact.start)
+                facts.append(fact)
+                values.append(str(value))
+
+        index: dict[Key, Levels] = self._indexed("levels", derived, levels, learn)
+        self._indexes[derived.name] = index
+        return index
 
 
 class FactScope:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from ledger.errors import NotFound
 from ledger.instants import Instant, text
@@ -154,14 +155,18 @@ def _progress(scope: StateScope, book: Book, tier: Tier, i: int) -> Progress:
 
 
 def _active(fact: Fact) -> ActiveOverride:
-    data = fact.data
+    return exception(fact.data, fact.start, fact.end, fact.event.position)
+
+
+def exception(data: Any, since: Instant, until: Instant, position: int) -> ActiveOverride:
+    """What was granted, from when until when."""
     if data.tier:
         target = f"tier {data.tier}"
     elif data.requirement:
         target = f"requirement {data.requirement}"
     else:
         target = f"{data.points} points of {data.measure}"
-    return ActiveOverride(data.override, target, fact.start, fact.end, data.reason, data.author, fact.event.position)
+    return ActiveOverride(data.override, target, since, until, data.reason, data.author, position)
 
 
 def timeline(life: Life, since: Instant, until: Instant, *, foreseen: bool = False) -> list[Interval]:

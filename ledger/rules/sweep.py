@@ -16,7 +16,7 @@ from operator import itemgetter
 from ledger.errors import Unpriced
 from ledger.instants import BEGINNING, FOREVER, Instant
 from ledger.rules.book import Book, Measure, Tier
-from ledger.rules.compiled import summed
+from ledger.rules.compiled import exempted, summed
 from ledger.rules.expressions import OPERATIONS, Expression
 from ledger.rules.facts import Fact, Key
 from ledger.rules.people import Held, Summed, holder
@@ -481,11 +481,11 @@ class _Judgement:
 
     def again(self, touched: list[int]) -> None:
         """Judge the states of a rulebook by one of its awards: where nothing moved on which it rests, nothing changes."""
-        touches = -1 if self.exemptions else self.performance.reading.compiled.touches
+        touches = self.performance.reading.compiled.touches
         if not self.book.tiers:
             return
         for i, bits in enumerate(touched):
-            if bits & touches:
+            if bits < 0 or bits & touches:  # at a border, or where an override begins or ends, all is judged
                 self._judge(self.instants[i], self.values[i])
 
     def _borders(self) -> list[Instant]:
@@ -505,13 +505,11 @@ class _Judgement:
 
     def _judge(self, at: Instant, values: Values) -> None:
         self.judged.append(at)
-        if self.exemptions:
-            performance = self.performance
-            exempt = performance.exempt[at] = self._exempt(at)
-            self.met.append(StateScope(performance, values, at, exempt).tier())
-        else:
-            self.state = values
-            self.met.append(self.judge(values, self.unit, self._slow))
+        self.state, judge = values, self.judge
+        if self.exemptions and (exempt := self._exempt(at)):
+            self.performance.exempt[at] = exempt
+            judge = exempted(self.book, exempt)
+        self.met.append(judge(values, self.unit, self._slow))
 
     def _slow(self, tier: int, requirement: int) -> bool:
         """A requirement that is not linear, of the state that is judged."""

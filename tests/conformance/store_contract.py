@@ -266,16 +266,6 @@ class StoreContract(ABC):
             store.mark(connection, 7, "export")
         assert (store.position(), store.position("export"), store.position("nobody")) == (5, 7, 0)
 
-    def test_clearing_leaves_nothing(self, store: Store) -> None:
-        self.apply(store, "P-1", SALES)
-        with store.writing() as connection:
-            store.mark(connection, 7)
-            store.mark(connection, 7, "export")
-        with store.writing() as connection:
-            store.clear(connection)
-        assert not any(store.dump().values())
-        assert (store.position(), store.position("export"), store.partners()) == (0, 0, {})
-
     # One transaction ----------------------------------------------------------------------------------------
 
     def test_rows_and_mark_are_there_together_or_not_at_all(self, store: Store) -> None:
@@ -285,15 +275,6 @@ class StoreContract(ABC):
             store.apply(connection, "P-1", SALES, LIBRARY)
             store.apply(connection, "P-2", SALES, LIBRARY)
             store.mark(connection, 7)
-            raise ZeroDivisionError
-        assert store.dump() == before
-
-    def test_an_error_while_clearing_brings_everything_back(self, store: Store) -> None:
-        self.apply(store, "P-1", SALES)
-        before = store.dump()
-        with pytest.raises(ZeroDivisionError), store.writing() as connection:
-            store.clear(connection)
-            store.write(connection, [rows_of("P-2", SALES, LIBRARY)])
             raise ZeroDivisionError
         assert store.dump() == before
 
@@ -310,8 +291,6 @@ class StoreContract(ABC):
         self.apply(store, "P-1", SALES[:2])
         before = reader.dump()
         with store.writing() as connection:
-            store.clear(connection)
-            assert reader.dump() == before
             store.apply(connection, "P-1", SALES, LIBRARY)
             store.mark(connection, 7)
             assert (reader.dump(), reader.position()) == (before, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
 from itertools import pairwise
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from consumers.bus import InProcessBus
 from consumers.project import Project
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotFound
 from ledger.events.envelope import Sealed, event
 from ledger.history import History
 from ledger.instants import BEGINNING, DAY, FOREVER, Instant, day_text
@@ -25,7 +26,7 @@ from ledger.intake import Intake
 from ledger.log import Log
 from ledger.projections.achievements import scored_by
 from ledger.projections.questions import Moment, Questions
-from ledger.projections.rows import Partner, advanced, content_of, summed
+from ledger.projections.rows import Heads, Partner, advanced, content_of, summed
 from ledger.projections.store import Store
 from ledger.rules.breakdown import point_measures
 from ledger.rules.library import Library
@@ -39,6 +40,7 @@ class Recorded:
 
     def __init__(self, name: str, history: Sequence[Sealed], dice: Random) -> None:
         self.name = name
+        self.heads = Heads() if dice.random() < 0.7 else None
         self.events = [sealed._replace(position=2 * sealed.position) for sealed in history]
         self.last = self.events[-1].position + 1
         inner = [position for position in range(1, self.last) if dice.random() < 0.7]
@@ -80,7 +82,8 @@ class Recorded:
             with store.writing() as connection:
                 before: Partner | None = store.states(connection, [PARTNER]).get(PARTNER)
                 if events and (before is None or before.known < stop):
-                    made = (PARTNER, *advanced(events, self.library, self.end, stop, before))
+                    rows = store.rows(connection, [PARTNER])[PARTNER]
+                    made = (PARTNER, *advanced(events, self.library, self.end, stop, before, rows, self.heads))
                     (store.change if before is not None else store.write)(connection, [made])
 
 
@@ -257,8 +260,43 @@ def test_a_ranking_from_rows_is_the_engine_s(name: str, history: list[Sealed], d
             at = dice.choice(edges) + dice.choice((-1, 0, 30 * DAY, 400 * DAY))
             moment = Moment(as_of=at, known_at=dice.choice((log.head(), dice.randint(1, log.head()))), programme=name)
             assert rows.ranking(moment) == engine.ranking(moment), (moment, told(history))
+            for partner in ("A", "B", "C"):
+                assert _brief(rows, partner, moment) == _brief(engine, partner, moment), (partner, moment, told(history))
+
+
+def _brief(questions: Questions, partner: str, moment: Moment) -> Any:
+    try:
+        return [replace(brief, parked=None) for brief in questions.brief(partner, moment)]
+    except (NotFound, LedgerError) as error:
+        return error.code
 
 
 def _of(body: bytes, partner: str) -> bytes:
     """The same event of another partner, from a source of its own."""
     return body.replace(b'"source":"test"', b'"source":"%s"' % partner.encode()).replace(b'"subject":"P-1"', b'"subject":"%s"' % partner.encode())
+
+
+def test_months_after_the_last_change_are_one_again_when_what_would_have_changed_is_taken_back() -> None:
+    """An override that is revoked at the instant at which it begins leaves nothing, and no months up to it."""
+    told_of = [
+        event("points.adjusted.v1", effective_at="2024-02-29", id="1", source="test", subject=PARTNER, measure="sold_mrr", points="-30.5"),
+        event(
+            "override.granted.v1", effective_at="2026-04-16", id="2", source="test", subject=PARTNER, override="O", until="2026-11-01",
+            tier="Platinum", reason="agreed", author="admin",
+        ),
+        event("override.revoked.v1", effective_at="2026-04-16", id="3", source="test", subject=PARTNER, override="O", reason="no", author="admin"),
+    ]  # fmt: skip
+    history = [Sealed(n, f"partner/{PARTNER}", n, each.effective_at, b"", b"", each) for n, each in enumerate(told_of, start=1)]
+    library = Library()
+    store = Store(":memory:")
+    for stop in (1, 2, 3):
+        with store.writing() as connection:
+            before, rows = store.states(connection, [PARTNER]).get(PARTNER), store.rows(connection, [PARTNER])[PARTNER]
+            made = (PARTNER, *advanced(history[:stop], library, lambda position: position, stop, before, rows, HEADS))
+            (store.change if before is not None else store.write)(connection, [made])
+    now = {row[1:-2] for row in store.dump()["balances"] if row[-1] == FOREVER}
+    content = content_of(history, library, 3).content["balances"]
+    assert now == {(*identity, until, *payload) for identity, (until, payload) in content.items()}
+
+
+HEADS = Heads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,13 +10,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import ProgrammingError
 
+from cli import main
 from ledger.instants import DAY, parse
+from ledger.projections.reader import QueryError
 from ledger.projections.rows import advanced
-from ledger.projections.store import QueryError, Store
+from ledger.projections.store import Store
 from ledger.projections.views import VIEWS
 from tests.conformance.store_contract import LIBRARY, enrolled, sale, stream
 
@@ -114,24 +118,149 @@ def test_the_query_of_the_documentation_is_answered(store: Store) -> None:
     assert asked(store, query) == [("Gold", 1)]
 
 
-def test_the_role_of_the_documentation_reads_and_writes_nothing(postgres: str) -> None:
-    Store(postgres).close()
-    (statements,) = re.findall(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
-    role = f"analyst_{os.getpid()}"
-    engine = create_engine(f"postgresql+psycopg://{postgres.partition('://')[2]}")
-    with engine.connect() as connection:
-        schema = connection.execute(text("SELECT current_schema()")).scalar()
-        for statement in statements.replace("analyst", role).replace("SCHEMA public", f"SCHEMA {schema}").split(";"):
-            if statement.strip():
-                connection.execute(text(statement))
-        connection.execute(text(f"SET ROLE {role}"))
+@pytest.fixture
+def role(postgres: str) -> Iterator[str]:
+    """A name for a role, which is no more after the test: roles are of the whole server."""
+    name = f"analyst_{os.urandom(4).hex()}"
+    yield name
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
+            connection.execute(f"DROP OWNED BY {name}")
+            connection.execute(f"DROP ROLE {name}")
+
+
+def as_role(where: str, role: str) -> psycopg.Connection[Any]:
+    """A connection of the role's own, by a password that it is given for it."""
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {role} PASSWORD 'secret'")
+    return psycopg.connect(where, user=role, password="secret", autocommit=True)
+
+
+def points(where: str, *words: str) -> Result:
+    return CliRunner().invoke(main, ["--ledger", where, *words], catch_exceptions=False)
+
+
+def begin(where: str) -> None:
+    """A ledger with one partner."""
+    event = {"specversion": "1.0", "id": "1", "source": "x", "type": "partner.enrolled.v1", "subject": "P-1", "time": "2026-01-01T00:00:00Z",
+             "data": {"programme": "hubspot"}}  # fmt: skip
+    assert CliRunner().invoke(main, ["--ledger", where, "record"], input=json.dumps(event)).exit_code == 0
+
+
+def test_the_role_that_schema_grants_reads_the_views_and_nothing_else(postgres: str, role: str) -> None:
+    begin(postgres)
+    (documented,) = re.findall(r"```sql\n(.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    statements = points(postgres, "schema", "--grant", role).stdout
+    assert statements == documented.replace("analyst", role)
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        owner.execute(statements)
+        tables = [name for (name,) in owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")]
+    assert {"levels", "lots", "known", "partners", "stored_events"} <= set(tables)
+    assert points(postgres, "schema", "--grant", role).stdout == statements.partition("\n")[2], "who is there is not made again"
+    with as_role(postgres, role) as analyst:
         for view in VIEWS:
-            connection.execute(text(f"SELECT * FROM {view.name}"))
-        for statement in ("SELECT * FROM levels", "DELETE FROM tiers"):
-            with pytest.raises(ProgrammingError, match="permission denied"), connection.begin_nested():
-                connection.execute(text(statement))
-        connection.rollback()
-    engine.dispose()
+            assert [column.name for column in analyst.execute(f"SELECT * FROM {view.name}").description or ()] == [c.name for c in view.columns]
+        assert analyst.execute("SELECT partner FROM partner_states").fetchall() == [("P-1",)]
+        forbidden = [f"{verb} {name}" for name in tables for verb in ("SELECT FROM", "DELETE FROM", "TRUNCATE")]
+        for view in VIEWS:
+            forbidden += [f"DELETE FROM {view.name}", f"UPDATE {view.name} SET partner = 'x'", f"INSERT INTO {view.name} (partner) VALUES ('x')"]
+            forbidden += [f"DROP VIEW {view.name}"]
+        if analyst.info.server_version >= 150000:  # before, everybody may make tables in public
+            forbidden.append("CREATE TABLE mine (a int)")
+        for statement in forbidden:
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):  # that joins: of nobody
+                analyst.execute(statement)
+
+
+def test_one_view_alone_can_be_granted(postgres: str, role: str) -> None:
+    begin(postgres)
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        owner.execute(points(postgres, "schema", "tiers", "--grant", role).stdout)
+    with as_role(postgres, role) as analyst:
+        analyst.execute("SELECT * FROM tiers")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            analyst.execute("SELECT * FROM points")
+
+
+def test_a_role_reads_the_views_of_a_schema_of_its_own(postgres: str, role: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        owner.execute('CREATE SCHEMA "Ledger"')
+    inside = f"{postgres}{'&' if '?' in postgres else '?'}options=-csearch_path%3D%22Ledger%22"
+    begin(inside)
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        owner.execute(points(inside, "schema", "--grant", role).stdout)
+    with as_role(postgres, role) as analyst:
+        for view in VIEWS:
+            analyst.execute(f"SELECT * FROM {view.name}")
+
+
+def test_what_was_granted_stays_when_the_views_are_made_anew(postgres: str, role: str) -> None:
+    store = Store(postgres)
+    with psycopg.connect(postgres, autocommit=True) as owner:
+        for statement in store.grants(role, ["tiers", "points"]):
+            owner.execute(statement)
+        owner.execute("GRANT SELECT ON knowledge TO PUBLIC")
+        owner.execute("UPDATE read_models SET version = 0")
+    store.close()
+    Store(postgres).close()
+    with as_role(postgres, role) as analyst:
+        for view in ("tiers", "points", "knowledge"):
+            analyst.execute(f"SELECT * FROM {view}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            analyst.execute("SELECT * FROM facts")
+
+
+def test_schema_tells_the_columns_that_the_views_have(where: Path | str, store: Store) -> None:
+    told = json.loads(points(str(where), "schema", "-o", "json").stdout)
+    assert [each["view"] for each in told] == [view.name for view in VIEWS] and all(each["what_it_tells"] for each in told)
+    for each in told:
+        assert [column["column"] for column in each["columns"]] == store.query(f"SELECT * FROM {each['view']}")[0]
+        assert json.loads(points(str(where), "schema", each["view"], "-o", "json").stdout) == each["columns"]
+        assert all(column["what_it_tells"] and column["type"] in ("time", "text", "whole number") for column in each["columns"])
+
+
+def test_a_file_has_no_roles(tmp_path: Path) -> None:
+    result = points(str(tmp_path / "x.db"), "schema", "--grant", "analyst")
+    assert (result.exit_code, result.stdout) == (2, "") and "PostgreSQL" in result.stderr
+    assert "name of a role" in points(str(tmp_path / "x.db"), "schema", "--grant", "").stderr
+
+
+def test_rows_come_as_they_are_asked_for(where: Path | str) -> None:
+    """The first ones of a query that never ends, and after it the connection of the next one."""
+    store = Store(where)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+    if not isinstance(where, Path):
+        endless = "SELECT generate_series(1, 1000000000000) AS i"
+    with store.reading() as reader:
+        columns, found = reader.select(endless)
+        assert (columns, [next(found)[0] for _ in range(2500)]) == (["i"], list(range(1, 2501)))
+    assert store.query("SELECT 1 AS a, 2 AS a") == (["a", "a"], [(1, 2)])
+    assert store.query("SELECT 1 AS n WHERE 1 = 2") == (["n"], [])
+    store.close()
+
+
+def test_what_is_read_is_of_one_moment(store: Store) -> None:
+    with store.reading() as reader:
+        before = list(reader.select("SELECT partner, position FROM partner_states")[1])
+        with store.writing() as connection:
+            connection.execute(text("UPDATE partners SET position = 99"))
+        assert list(reader.select("SELECT partner, position FROM partner_states")[1]) == before
+    assert asked(store, "SELECT position FROM partner_states") == [(99,)]
+
+
+def test_values_of_any_type_are_told_by_postgresql(postgres: str) -> None:
+    store = Store(postgres)
+    query = (
+        "SELECT DATE '2026-04-01', TIMESTAMP '2026-04-01 12:00', TIMESTAMPTZ '0001-01-01 00:00Z', 'NaN'::numeric, 7.0::numeric, 7.5::numeric, "
+        "'x'::bytea, ARRAY[1.0, 2.5], '{\"a\": 1}'::jsonb, true, 'Infinity'::float8, INTERVAL '1 day'"
+    )
+    ((*found,),) = asked(store, query)
+    assert found == [
+        "2026-04-01", "2026-04-01T12:00:00.000000", "0001-01-01T00:00:00.000000Z", "NaN", 7, "7.5", "78", [1, "2.5"], {"a": 1}, True, "inf",
+        "1 day, 0:00:00",
+    ]  # fmt: skip
+    json.dumps(found, allow_nan=False)
+    store.close()
 
 
 def test_every_view_and_column_has_its_comment(postgres: str) -> None:

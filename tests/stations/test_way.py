@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from consumers.bus import InProcessBus
 from consumers.production import Parts, ProjectStation
+from consumers.project import Project
 from ledger.instants import DAY
 from ledger.intake import Accepted, Intake
 from ledger.log import Log
@@ -44,6 +46,25 @@ def test_two_of_each_station_share_the_work(ground: Ground) -> None:
     ground.until(ground.is_settled, stations)
     ground.check()
     assert sorted(bool(station.facts().positions["relay"]) for station in stations[2:4]) == [False, True]
+
+
+def test_the_read_models_are_made_anew_while_the_stations_go_on(ground: Ground) -> None:
+    """Ahead of what the station has applied: what the stream still brings is dropped, and whoever is new is announced all the same."""
+    ground.publish(mixture(17, 120))
+    ground.settle()
+    ground.publish([*mixture(18, 60), (b"P-new", json.dumps(sold(900, "P-new")).encode())])
+    ahead, project = [ground.ingest(), ground.relay()], ground.project()
+    ground.until(lambda: ground.numbers()["position of the log"] == ground.numbers()["position of the relay"] and ground.numbers()["inbox, next offset"] == ground.sent, ahead)
+    before = ground.numbers()
+    assert before["position applied"] < before["position of the log"]
+    parts = Parts(ground.place)
+    ground.keep(parts)
+    done = Project(InProcessBus(), parts.history, parts.store).rebuild(applied=before["position applied"])
+    assert (done.position, done.differing) == (before["position of the log"], 0), done.first
+    assert ground.numbers() == before, "offsets are where they were"
+    ground.until(ground.is_settled, [*ahead, project])
+    ground.check()
+    ground.until(lambda: "hubspot/P-new" in ground.standings(), [*ahead, project])
 
 
 def test_the_log_may_be_written_by_others_too(ground: Ground) -> None:

@@ -1,0 +1,134 @@
+"""What rows say of many partners is what the engine says: tiers and where partners are, points gained and lost, overrides in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from tempfile import TemporaryDirectory
+
+from consumers.bus import InProcessBus
+from consumers.project import Project
+from ledger.events.envelope import Sealed
+from ledger.history import History
+from ledger.instants import DAY, FOREVER
+from ledger.intake import Intake
+from ledger.log import Log
+from ledger.projections import endangered, movements, portfolio, tier_flows
+from ledger.projections.partners import Filter, held_at, those, told_at
+from ledger.projections.questions import Moment, Questions
+from ledger.projections.store import Store
+from tests.laws.histories import told
+from tests.laws.test_clocks import law
+
+PARTNERS = ("A", "B", "C")
+
+
+def of(body: bytes, partner: str) -> bytes:
+    """The same event of another partner, from a source of its own."""
+    return body.replace(b'"source":"test"', b'"source":"%s"' % partner.encode()).replace(b'"subject":"P-1"', b'"subject":"%s"' % partner.encode())
+
+
+@contextmanager
+def asked(history: list[Sealed], dice: Random) -> Iterator[tuple[Questions, Questions]]:
+    """The same ledger of some partners, asked by rows where they answer, and by the engine alone."""
+    with TemporaryDirectory() as folder, Log(f"{folder}/ledger.db") as log:
+        times = iter(range(1_900_000_000_000_000, 1_900_000_000_010_000))
+        intake = Intake(log, lambda: next(times))
+        copies = [of(s.event.body, partner) for s in history for partner in PARTNERS if dice.random() < 0.8]
+        while copies:
+            n = dice.choice((1, 1, 2, 5))
+            intake.record(copies[:n])
+            copies = copies[n:]
+        log_history, store = History(log), Store(":memory:")
+        Project(InProcessBus(), log_history, store).rebuild()
+        yield (
+            Questions(log_history, store, lambda: FOREVER - 1),
+            Questions(log_history, store, lambda: FOREVER - 1, lambda: 0),
+        )
+
+
+def moments(history: list[Sealed], questions: Questions, dice: Random, n: int) -> Iterator[Moment]:
+    edges, head = [s.event.effective_at for s in history], questions.history.head()
+    for _ in range(n if head else 0):
+        at = dice.choice(edges) + dice.choice((-1, 0, 30 * DAY, 400 * DAY))
+        yield Moment(as_of=at, known_at=dice.choice((head, dice.randint(1, head))))
+
+
+@law(10)
+def test_tiers_and_places_from_rows_are_the_engine_s(name: str, history: list[Sealed], dice: Random) -> None:
+    with asked(history, dice) as (rows, engine):
+        for moment in moments(history, rows, dice, 4):
+            at = rows.as_of(moment)
+            found = held_at(rows, moment, at)
+            assert found == held_at(engine, moment, at), (moment, told(history))
+            assert not told_at(engine, moment, at)
+            if moment.known_at == rows.history.head():
+                parked = {each.partner for each in found if each.parked}
+                assert told_at(rows, moment, at).keys() | parked >= {each.partner for each in found}
+            for wanted in (Filter(country="DE"), Filter(market="growth"), Filter(tier="Gold")):
+                assert {e.partner for e in those(found, wanted) if not e.parked} == {
+                    e.partner for e in found if not e.parked and wanted.means(e.place) and wanted.tier in (None, e.credited)
+                }
+
+
+@law(8)
+def test_flows_lead_from_the_tiers_before_to_those_after(name: str, history: list[Sealed], dice: Random) -> None:
+    with asked(history, dice) as (rows, engine):
+        for moment in moments(history, rows, dice, 2):
+            ends = rows.as_of(moment), rows.as_of(moment) + dice.choice((1, 40 * DAY, 500 * DAY))
+            found = tier_flows.moved(rows, moment, ends)
+            assert found == tier_flows.moved(engine, moment, ends), (moment, told(history))
+            for size in tier_flows.sizes(found, {}):
+                assert size.before + size.came - size.went == size.after
+            assert sum(len(flow.partners) for flow in tier_flows.flows(found)) == sum(not each.parked for each in found)
+
+
+@law(12)
+def test_movements_from_rows_are_the_engine_s_and_add_up(name: str, history: list[Sealed], dice: Random) -> None:
+    """Row by row, with the causes that `changes` tells; and what is gained and lost is the difference of the two ends."""
+    with asked(history, dice) as (rows, engine):
+        for moment in moments(history, rows, dice, 3):
+            ends = rows.as_of(moment), rows.as_of(moment) + dice.choice((1, 40 * DAY, 500 * DAY))
+            found = movements.movements(rows, moment, ends)
+            assert found == movements.movements(engine, moment, ends), (moment, told(history))
+            for partner in PARTNERS:
+                alone = movements.movements(rows, moment, ends, partner=partner)
+                assert list(alone.steps) == [step for step in found.steps if step.partner == partner]
+                if partner in found.parked or not (events := engine.history.events(partner, moment.known_at)):
+                    continue
+                assert events
+                for balance in movements.balances(alone.steps, ()):
+                    told_of = [s for s in alone.steps if (s.programme, s.measure) == (balance.programme, balance.measure)]
+                    assert balance.net == sum(s.delta for s in told_of)
+                    assert balance.lost <= 0 <= balance.gained
+
+
+@law(10)
+def test_overrides_from_rows_are_the_engine_s(name: str, history: list[Sealed], dice: Random) -> None:
+    with asked(history, dice) as (rows, engine):
+        for moment in moments(history, rows, dice, 4):
+            found = portfolio.overrides(rows, moment)
+            assert found == portfolio.overrides(engine, moment), (moment, told(history))
+            until = rows.as_of(moment) + 30 * DAY
+            assert portfolio.overrides(rows, moment, until) == [each for each in found if each.override.until <= until]
+
+
+@law(8)
+def test_what_was_judged_at_risk_holds_until_it_is_due(name: str, history: list[Sealed], dice: Random) -> None:
+    """At any instant before, the engine says the same; and what was stored is what was said."""
+    with asked(history, dice) as (questions, _):
+        for moment in moments(history, questions, dice, 2):
+            at = questions.as_of(moment)
+            told_of = list(endangered.now(questions, at, lambda todo, at=at: [endangered.judged(questions, todo, at)]))
+            for judged in endangered.judged(questions, PARTNERS, at):
+                assert list(judged.found) == [each for each in told_of if each.partner == judged.partner], (at, told(history))
+                later = dice.randrange(at, judged.due)
+                (again,) = endangered.judged(questions, [judged.partner], later)
+                assert again.found == judged.found, (at, later, judged.partner, told(history))
+            assert not list(endangered.now(questions, at, _nobody)) or told_of
+
+
+def _nobody(todo: Sequence[str]) -> list[list[endangered.Judged]]:
+    assert not todo, "everybody was judged a moment ago"
+    return []
