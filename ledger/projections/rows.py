@@ -188,13 +188,13 @@ def _with_rulebooks(commits: list[Commit], library: Library, ends: Callable[[int
 def _with_programmes(commits: Sequence[Commit], events: Sequence[Sealed], library: Library, after: int) -> list[Commit]:
     """What puts a partner into a programme, or takes it out of one, says something new of all times."""
     first = bisect_right(events, after, key=_position)
-    known = programmes_of(events[:first], library, after) if first else None
+    there, known = library.programmes(after), programmes_of(events[:first], library, after) if first else None
     found: list[Commit] = []
     for commit in commits:
         last = bisect_right(events, commit.position, key=_position)
-        new = events[first:last]
-        deciding = not new or known is None or any(sealed.event.kind in _DECIDING for sealed in new)
-        if deciding or not any(map(_names_programme, events[:last])):  # who names none is in what reads the facts
+        new, before, there = events[first:last], there, library.programmes(commit.position)
+        deciding = known is None or there != before or not new or any(sealed.event.kind in _DECIDING for sealed in new)
+        if deciding or not any(_is_enrolled(sealed, there) for sealed in events[:last]):
             programmes = programmes_of(events[:last], library, commit.position)
             if known is not None and programmes != known:
                 commit = commit._replace(reach=BEGINNING)
@@ -207,8 +207,9 @@ def _with_programmes(commits: Sequence[Commit], events: Sequence[Sealed], librar
 _DECIDING = ("partner.enrolled.v1", "event.reversed.v1")
 
 
-def _names_programme(sealed: Sealed) -> bool:
-    return sealed.event.kind == "partner.enrolled.v1" and sealed.event.data.programme is not None
+def _is_enrolled(sealed: Sealed, programmes: Sequence[str]) -> bool:
+    """Whether an event enrols in one of these; who is in none of them is in what reads the facts."""
+    return sealed.event.kind == "partner.enrolled.v1" and sealed.event.data.programme in programmes
 
 
 def content_of(

@@ -144,7 +144,8 @@ def changes(life: Life, on: Basis, since: Instant, until: Instant) -> Changes:
         begin, end = max(since, performance.since), min(until, performance.until)
         if begin < end:
             for measure in point_measures(performance.book):
-                steps += _steps(performance.reading, measure, begin, end, border=performance.since)
+                border = performance.since if performance is not life.performances[0] else BEGINNING
+                steps += _steps(performance.reading, measure, begin, end, border=border)
     steps += _border_steps(life, since, until)
     ordered = sorted((step for step in steps if step.delta), key=lambda step: (step.at, step.position or 0))
     names = [measure.name for measure in point_measures(life.book(until - 1))]

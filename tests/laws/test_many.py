@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 from consumers.bus import InProcessBus
 from consumers.project import Project
-from ledger.events.envelope import Sealed
+from ledger.events.envelope import Sealed, event
 from ledger.history import History
-from ledger.instants import DAY, FOREVER
-from ledger.intake import Intake
+from ledger.instants import BEGINNING, DAY, FOREVER
+from ledger.intake import Accepted, Intake
 from ledger.log import Log
 from ledger.projections import endangered, movements, portfolio, tier_flows
 from ledger.projections.partners import Filter, held_at, those, told_at
 from ledger.projections.questions import Moment, Questions
 from ledger.projections.store import Store
+from ledger.rules import breakdown
+from ledger.rules.breakdown import point_measures
+from ledger.rules.library import Library
+from ledger.rules.life import Life
+from ledger.rules.standing import basis
 from tests.laws.histories import told
 from tests.laws.test_clocks import law
 
@@ -95,13 +103,31 @@ def test_movements_from_rows_are_the_engine_s_and_add_up(name: str, history: lis
             for partner in PARTNERS:
                 alone = movements.movements(rows, moment, ends, partner=partner)
                 assert list(alone.steps) == [step for step in found.steps if step.partner == partner]
-                if partner in found.parked or not (events := engine.history.events(partner, moment.known_at)):
+                if partner in found.parked:
                     continue
-                assert events
-                for balance in movements.balances(alone.steps, ()):
-                    told_of = [s for s in alone.steps if (s.programme, s.measure) == (balance.programme, balance.measure)]
-                    assert balance.net == sum(s.delta for s in told_of)
-                    assert balance.lost <= 0 <= balance.gained
+                for programme, measures in points(engine, partner, moment, ends).items():
+                    for measure, (before, after) in measures.items():
+                        own = [s for s in alone.steps if (s.programme, s.measure) == (programme, measure)]
+                        assert sum(step.delta for step in own) == after - before, (measure, moment, ends, told(history))
+                        (*balance,) = movements.balances(own, ())
+                        assert sum(each.gained for each in balance) == sum(s.delta for s in own if s.delta > 0)
+                        assert all(each.lost <= 0 <= each.gained for each in balance)
+
+
+def points(engine: Questions, partner: str, moment: Moment, ends: tuple[int, int]) -> dict[str, dict[str, tuple[Fraction, Fraction]]]:
+    """By programme and measure of points: at the one end and at the other."""
+    found = {}
+    for programme in sorted({held.programme for held in held_at(engine, moment, ends[1]) if held.partner == partner}):
+        asked = replace(moment, programme=programme)
+        before, after = (_values(engine, partner, replace(asked, as_of=at)) for at in ends)
+        found[programme] = {name: (before.get(name, Fraction(0)), after.get(name, Fraction(0))) for name in before.keys() | after.keys()}
+    return found
+
+
+def _values(engine: Questions, partner: str, moment: Moment) -> dict[str, Fraction]:
+    life, at = engine.life(partner, moment), engine.as_of(moment)
+    values = life.values(at)
+    return {measure.name: values[measure.name] for measure in point_measures(life.book(at))}
 
 
 @law(10)
@@ -132,3 +158,36 @@ def test_what_was_judged_at_risk_holds_until_it_is_due(name: str, history: list[
 def _nobody(todo: Sequence[str]) -> list[list[endangered.Judged]]:
     assert not todo, "everybody was judged a moment ago"
     return []
+
+
+def test_who_enrols_elsewhere_is_in_a_programme_from_what_only_that_one_reads(tmp_path: Path) -> None:
+    """And not as of what was known before: an enrolment that names an unknown programme puts nobody into a known one."""
+    elsewhere = event("partner.enrolled.v1", subject="A", effective_at="2017-11-20", id="1", source="test", programme="other")
+    counted = event(
+        "licences.counted.v1", subject="A", effective_at="2017-11-21", id="2", source="test",
+        client="C-1", product="office", service="SPO", state="active", trial=False,
+    )  # fmt: skip
+    with Log(tmp_path / "ledger.db") as log:
+        times = iter((1_900_000_000_000_000, 1_900_000_000_000_001))
+        intake = Intake(log, lambda: next(times))
+        for each in (elsewhere, counted):
+            assert isinstance(intake.record([each.body])[0], Accepted)
+        history, store = History(log), Store(":memory:")
+        Project(InProcessBus(), history, store).rebuild()
+        questions = Questions(history, store, lambda: FOREVER - 1)
+        for at in (elsewhere.effective_at - 1, counted.effective_at):
+            assert held_at(questions, Moment(as_of=at, known_at=1), at) == []
+            assert [each.programme for each in held_at(questions, Moment(as_of=at, known_at=2), at)] == ["microsoft-licences"]
+
+
+def test_a_first_sale_on_the_first_day_of_a_rulebook_is_a_step() -> None:
+    (second, *_) = [force for force in Library().force("hubspot") if force.since > BEGINNING]
+    body = event(
+        "points.sold.v1", subject="P-1", effective_at=second.since, id="1", source="test",
+        client="C-1", line="sales", amount="100.00", currency="USD",
+    )  # fmt: skip
+    life = Life([Sealed(1, "partner/P-1", 1, second.since, b"", b"", body)], Library().force("hubspot"))
+    told_of = breakdown.changes(life, basis(life, "P-1", second.since, 1), second.since - DAY, second.since + DAY)
+    (step,) = told_of.changes
+    assert (step.at, step.cause) == (second.since, "sold")
+    assert step.delta == told_of.after[step.measure] > told_of.before[step.measure] == 0
