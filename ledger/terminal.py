@@ -96,6 +96,9 @@ def plain(value: Any) -> Any:
         return _reason(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _field(str(f.type), getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        types = type(value).__annotations__
+        return {name: _field(str(types[name]), part) for name, part in zip(value._fields, value, strict=True)}
     if isinstance(value, Fraction):
         return exact(value)
     if isinstance(value, Told):

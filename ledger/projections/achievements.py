@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from math import floor, lcm
+from operator import itemgetter
+from typing import NamedTuple
 
 from ledger.errors import NotFound
 from ledger.instants import Instant, wall
@@ -44,8 +47,7 @@ class Achievement:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A place in a ranking by one number; shared places are 1, 2, 2, 4."""
 
     place: int
@@ -204,13 +206,17 @@ def scores(lives: Iterable[tuple[str, Life]], at: Instant, number: str = SCORE) 
 
 def ranking(scored: Mapping[str, Fraction], names: Mapping[str, str] | None = None) -> list[Place]:
     """By score, within a place by name (the partner's id where there is none)."""
-    called = {partner: (names or {}).get(partner, partner) for partner in scored}
-    places: list[Place] = []
+    called = (names or {}).get
     unit = lcm(*{score.denominator for score in scored.values()})
-    whole = {partner: score.numerator * (unit // score.denominator) for partner, score in scored.items()}
-    for i, partner in enumerate(sorted(scored, key=lambda each: (-whole[each], called[each].casefold(), called[each], each)), start=1):
-        shared = places and places[-1].score == scored[partner]
-        places.append(Place(places[-1].place if shared else i, partner, called[partner], scored[partner]))
+    ordered = sorted(
+        (-score.numerator * (unit // score.denominator), name.casefold(), name, partner, score)
+        for partner, score in scored.items()
+        for name in (called(partner, partner),)
+    )
+    places: list[Place] = []
+    for _, sharing in groupby(ordered, key=itemgetter(0)):
+        first = len(places) + 1
+        places += [Place(first, partner, name, score) for _, _, name, partner, score in sharing]
     return places
 
 

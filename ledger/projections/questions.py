@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ledger.errors import MomentError, NotFound, Parked, RulebookError
 from ledger.events.envelope import Event, Sealed
@@ -83,8 +83,7 @@ class Moment:
     award: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A place in the ranking; shared places are 1, 2, 2, 4. Who cannot be judged comes last, without place and score, and says why.
 
     `by` is the number of the rulebook that is the score; `tiered`: whether the rulebook has tiers at all.
@@ -392,15 +391,14 @@ class Questions:
             begun = next(force.book for force in self.library.force(programme, known_at) if at < force.until)
             told = {name: (achieved.scored_by(book), bool(book.ranks)) for name, book in books.items()}
             sums = {name: summed(book) for name, book in books.items()}
+            nothing = of_nothing(begun, at)
             for partner, balance in self.store.balances_at(programme, at, known_at, sums.get).items():
+                performance, credited, name, enrolled, score = balance
                 if partner in found:
                     asked.add(partner)
-                name, score = balance.book, balance.score
                 if not name:  # before its first fact
-                    name, score = begun.name, of_nothing(begun, at)
-                by, tiered = told[name]
-                row = Ranked(None, partner, balance.credited, balance.performance, score, None, by, tiered, programme)
-                found[partner] = row if balance.enrolled else None
+                    name, score = begun.name, nothing
+                found[partner] = Ranked(None, partner, credited, performance, score, None, *told[name], programme) if enrolled else None
         return [row for partner, row in found.items() if row is not None and partner not in asked], sorted(asked)
 
     def _rows_know(self, known_at: int) -> bool:
@@ -430,7 +428,7 @@ class Questions:
             raise NotFound("scores of several programmes do not make one ranking", hint=hint, code="programme_needed")
         by_partner = {row.partner: row for row in rows}
         places = achieved.ranking({row.partner: row.score for row in rows if row.score is not None}, names)
-        judged = [replace(by_partner[place.partner], place=place.place) for place in places]
+        judged = [Ranked(place.place, *by_partner[place.partner][1:]) for place in places]
         return judged + sorted([row for row in rows if row.score is None], key=lambda row: row.partner)
 
     def nominees(

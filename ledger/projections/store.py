@@ -301,7 +301,6 @@ class Balance(NamedTuple):
     credited: str | None
     book: str
     enrolled: int
-    name: str
     score: Fraction
 
 
@@ -625,7 +624,7 @@ class Store:
         with self.snapshot() as connection:
             begun: dict[str, _Begun] = {row[0]: tuple(row) for row in connection.execute(_BALANCES, asked)}
             tiers = {row[0]: row[1:] for row in connection.execute(_TIERS_SINCE, asked)}
-            scores = {row[0]: row[1:] for row in connection.execute(_SCORES_SINCE, asked)}
+            scores = {row[0]: row[1] for row in connection.execute(_SCORES_SINCE, asked)}
             moved: dict[str, list[tuple[str, str, int]]] = {}
             for statement, sign in ((_LOTS_BEGUN, 1), (_LOTS_ENDED, -1)):
                 for partner, measure, exact in connection.execute(statement, asked):
@@ -641,19 +640,18 @@ class Store:
             for row in self._lots_of(connection, programme, list(whole), at, known_at):
                 whole[row[0]].append((row[1], row[2], 1))
         found: dict[str, Balance] = {}
-        for partner, performance, credited, book, enrolled, name, exact in begun.values():
+        for partner, performance, credited, book, enrolled, exact in begun.values():
             if partner in tiers:
                 performance, credited, book, enrolled = tiers[partner]
             measures = summed(book) if book else None
             if measures is None:
-                name, exact = scores.get(partner, (name, exact))
-                score = _exact(exact)
+                score = _exact(scores.get(partner, exact))
             else:
                 lots = whole.get(partner)
                 first, more = (exact, moved.get(partner, ())) if lots is None else ("0", lots)
                 own = [(exact, sign) for measure, exact, sign in more if measure in measures]
                 score = _sum([(first, 1), *own]) if own else _exact(first)
-            found[partner] = Balance(performance, credited, book, enrolled, name, score)
+            found[partner] = Balance(performance, credited, book, enrolled, score)
         return found
 
     def stood(self, partner: str, at: Instant, known_at: int) -> list[Stood] | None:
@@ -769,15 +767,15 @@ def _sum(written: Sequence[tuple[str, int]]) -> Fraction:
 
 
 _KNOWN_THEN = "programme = :programme AND known_from <= :known_at AND known_until > :known_at"
-_BALANCE = "SELECT partner, performance, credited, book, enrolled, name, exact FROM balances WHERE " + _KNOWN_THEN
+_BALANCE = "SELECT partner, performance, credited, book, enrolled, exact FROM balances WHERE " + _KNOWN_THEN
 _BALANCES = sql(
     f"{_BALANCE} AND since = :month UNION ALL {_BALANCE} AND since < :month AND until = {FOREVER} "
     f"UNION ALL {_BALANCE} AND since = {BEGINNING} AND until > :month AND until < {FOREVER}"
 )
-_Begun = tuple[str, str | None, str | None, str, int, str, str]
+_Begun = tuple[str, str | None, str | None, str, int, str]
 _SINCE = _KNOWN_THEN + " AND since > :month AND since <= :at AND until > :at"
 _TIERS_SINCE = sql(f"SELECT partner, performance, credited, book, enrolled FROM levels WHERE award = '' AND {_SINCE}")
-_SCORES_SINCE = sql(f"SELECT partner, name, exact FROM scores WHERE {_SINCE}")
+_SCORES_SINCE = sql(f"SELECT partner, exact FROM scores WHERE {_SINCE}")
 _LOTS_BEGUN = sql(f"SELECT partner, measure, exact FROM lots WHERE {_SINCE}")
 _OWN = "partner = :partner AND since <= :at AND until > :at AND known_from <= :known_at AND known_until > :known_at"
 _OWN_TIERS = sql(
