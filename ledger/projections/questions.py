@@ -392,7 +392,7 @@ class Questions:
             told = {name: (achieved.scored_by(book), bool(book.ranks)) for name, book in books.items()}
             sums = {name: summed(book) for name, book in books.items()}
             nothing = of_nothing(begun, at)
-            for partner, balance in self.store.balances_at(programme, at, known_at, sums.get).items():
+            for partner, balance in self.store.balances_at(programme, at, known_at, sums.get):
                 performance, credited, name, enrolled, score = balance
                 if partner in found:
                     asked.add(partner)

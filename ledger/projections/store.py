@@ -614,45 +614,39 @@ class Store:
                 return set()  # what is known last answers for every instant
             return set(connection.execute(query, {"known_at": known_at, "at": at}).scalars())
 
-    def balances_at(self, programme: str, at: Instant, known_at: int, summed: Callable[[str], Sequence[str] | None]) -> dict[str, Balance]:
+    def balances_at(
+        self, programme: str, at: Instant, known_at: int, summed: Callable[[str], Sequence[str] | None]
+    ) -> Iterator[tuple[str, Balance]]:
         """Tiers and scores of all partners of a programme at an instant as known at a position, where the rows answer for it.
 
         `summed` gives, by the name of a rulebook, the measures of which its score is the sum, and None where it is none.
         """
-        month = rows.month_of(at)
-        asked = {"programme": programme, "month": month, "at": at, "known_at": known_at}
+        asked = {"programme": programme, "month": rows.month_of(at), "at": at, "known_at": known_at}
         with self.snapshot() as connection:
-            begun: dict[str, _Begun] = {row[0]: tuple(row) for row in connection.execute(_BALANCES, asked)}
-            tiers = {row[0]: row[1:] for row in connection.execute(_TIERS_SINCE, asked)}
-            scores = {row[0]: row[1] for row in connection.execute(_SCORES_SINCE, asked)}
-            moved: dict[str, list[tuple[str, str, int]]] = {}
-            for statement, sign in ((_LOTS_BEGUN, 1), (_LOTS_ENDED, -1)):
-                for partner, measure, exact in connection.execute(statement, asked):
-                    moved.setdefault(partner, []).append((measure, exact, sign))
-            changed = [
-                partner
-                for partner, tier in tiers.items()
-                if partner in begun and tier[2] != begun[partner][3] and tier[2] and begun[partner][3]
-            ]
-            whole: dict[str, list[tuple[str, str, int]]] = {
-                p: [] for p in changed if summed(tiers[p][2]) != summed(begun[p][3])
-            }  # another number by another rulebook
-            for row in self._lots_of(connection, programme, list(whole), at, known_at):
-                whole[row[0]].append((row[1], row[2], 1))
-        found: dict[str, Balance] = {}
-        for partner, performance, credited, book, enrolled, exact in begun.values():
+            begun = connection.execute(_BALANCES, asked).all()
+            tiers = {row[0]: row[1:] for row in connection.execute(_TIERS_SINCE, asked).all()}
+            scores = {row[0]: row[1] for row in connection.execute(_SCORES_SINCE, asked).all()}
+            came, went = (connection.execute(statement, asked).all() for statement in (_LOTS_BEGUN, _LOTS_ENDED))
+            books = {row[0]: row[3] for row in begun}
+            now = books | {partner: tier[2] for partner, tier in tiers.items()}
+            changed = [partner for partner in tiers if books.get(partner) and now[partner] not in ("", books[partner])]
+            anew = {partner for partner in changed if summed(now[partner]) != summed(books[partner])}  # another number by another rulebook
+            lots = list(self._lots_of(connection, programme, sorted(anew), at, known_at))
+        measures = {book: frozenset(summed(book) or ()) for book in {*now.values()} - {""}}
+        moved: dict[str, tuple[int, int]] = {}
+        for steps, sign in ((came, 1), (went, -1), (lots, 0)):
+            for partner, measure, exact in steps:
+                if measure in measures.get(now.get(partner, ""), ()) and (partner in anew) == (sign == 0):
+                    moved[partner] = _plus(moved.get(partner, (0, 1)), sign or 1, exact)
+        for partner, performance, credited, book, enrolled, exact in begun:
             if partner in tiers:
                 performance, credited, book, enrolled = tiers[partner]
-            measures = summed(book) if book else None
-            if measures is None:
-                score = _exact(scores.get(partner, exact))
+            if book and summed(book) is not None:
+                exact = exact if partner not in anew else "0"
+                score = Fraction(*_plus(moved[partner], 1, exact)) if partner in moved else _exact(exact)
             else:
-                lots = whole.get(partner)
-                first, more = (exact, moved.get(partner, ())) if lots is None else ("0", lots)
-                own = [(exact, sign) for measure, exact, sign in more if measure in measures]
-                score = _sum([(first, 1), *own]) if own else _exact(first)
-            found[partner] = Balance(performance, credited, book, enrolled, score)
-        return found
+                score = _exact(scores.get(partner, exact))
+            yield partner, Balance(performance, credited, book, enrolled, score)
 
     def stood(self, partner: str, at: Instant, known_at: int) -> list[Stood] | None:
         """Tiers and points of one partner at an instant as known at a position, by programme and award; None where no row answers."""
@@ -759,6 +753,15 @@ def _parts(written: str) -> tuple[int, int]:
     return int(whole), int(parts or 1)
 
 
+def _plus(number: tuple[int, int], sign: int, written: str) -> tuple[int, int]:
+    """A number and another one as it is written, not reduced."""
+    (whole, parts), (more, of) = number, _parts(written)
+    if parts % of:
+        unit = lcm(parts, of)
+        whole, parts = whole * (unit // parts), unit
+    return whole + sign * more * (parts // of), parts
+
+
 def _sum(written: Sequence[tuple[str, int]]) -> Fraction:
     """The sum of numbers as they are written, each with its sign."""
     numbers = [(_parts(exact), sign) for exact, sign in written]
@@ -772,7 +775,6 @@ _BALANCES = sql(
     f"{_BALANCE} AND since = :month UNION ALL {_BALANCE} AND since < :month AND until = {FOREVER} "
     f"UNION ALL {_BALANCE} AND since = {BEGINNING} AND until > :month AND until < {FOREVER}"
 )
-_Begun = tuple[str, str | None, str | None, str, int, str]
 _SINCE = _KNOWN_THEN + " AND since > :month AND since <= :at AND until > :at"
 _TIERS_SINCE = sql(f"SELECT partner, performance, credited, book, enrolled FROM levels WHERE award = '' AND {_SINCE}")
 _SCORES_SINCE = sql(f"SELECT partner, exact FROM scores WHERE {_SINCE}")
