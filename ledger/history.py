@@ -49,6 +49,10 @@ class History:
     def partners(self) -> list[str]:
         return [stream.partition("/")[2] for stream in self._log.streams("partner/")]
 
+    def sizes(self) -> dict[str, int]:
+        """How many events each partner has."""
+        return {stream.partition("/")[2]: events for stream, events in self._log.sizes("partner/").items()}
+
     def touched(self, after: int, until: int) -> list[str]:
         """The partners that have an event in (after, until]."""
         return [stream.partition("/")[2] for stream in self._log.streams_of(after, until) if stream.startswith("partner/")]

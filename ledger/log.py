@@ -359,9 +359,14 @@ class Log:
 
     def streams(self, prefix: str = "") -> list[str]:
         """The names of all streams that begin so, in order of name. It reads an index of all events."""
-        beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\x7f"
         statement = "SELECT DISTINCT originator_id FROM stored_events WHERE originator_id >= ? AND originator_id < ? ORDER BY originator_id"
-        return [row[0] for row in self._rows(statement, (prefix, beyond))]
+        return [row[0] for row in self._rows(statement, _named(prefix))]
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The last version of each stream that begins so. It reads an index of all events."""
+        named = "originator_id >= ? AND originator_id < ?"
+        statement = f"SELECT originator_id, MAX(originator_version) FROM stored_events WHERE {named} GROUP BY originator_id"
+        return dict(self._rows(statement, _named(prefix)))
 
     def streams_of(self, after: int, until: int) -> list[str]:
         """The streams that have an event in (after, until], in order of name."""
@@ -551,3 +556,8 @@ class _Row:
         self.position, self.stream, self.version, self.kind = position, stream, version, kind
         self.hash, self.previous, self.body = state[:32], state[32:64], state[_STATE_BODY:]
         self.recorded_at: Instant = int.from_bytes(state[64:_STATE_BODY], "big", signed=True)
+
+
+def _named(prefix: str) -> tuple[str, str]:
+    """Before, and beyond, what begins so."""
+    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\x7f"

@@ -27,7 +27,7 @@ from ledger.errors import LedgerError, LogError
 from ledger.projections import rows, views
 from ledger.projections.compare import Difference, first_difference
 from ledger.projections.questions import History
-from ledger.projections.spread import Each, how_many, pages, spread
+from ledger.projections.spread import Each, how_many, pages, pages_by_size, spread
 from ledger.projections.store import (
     BEGUN,
     BESIDE,
@@ -122,14 +122,14 @@ class Maker:
             page.changed.append((name, *forward))
         return page
 
-    def make(self, names: Sequence[str], until: int, run: int, write: bool) -> Page | None:
-        """Made, and `write`: written too."""
+    def make(self, names: Sequence[str], until: int, run: int, write: bool) -> tuple[int, Page | None]:
+        """How many partners, and what was made of them. `write`: it is written already."""
         with self.beside.snapshot() as connection:
             page = self.made(connection, names, until)
         if not write:
-            return page
+            return len(names), page
         self.write(page, run)
-        return None
+        return len(names), None
 
     def write(self, page: Page, run: int) -> None:
         with self.beside.writing() as connection:
@@ -207,7 +207,7 @@ class Rebuilding:
                 names = maker.store.names() | maker.beside.names()
                 if on_postgres(maker.store.engine):
                     _analyze(maker.store)
-            for held in each(Maker.hold, pages(sorted(names)), self._applied):
+            for held in each(Maker.hold, pages(sorted(names)), self._applied, in_order=False):
                 self._take(held)
             names = set()
             if len(maker.others(self._position, maker.history.head())) <= FEW_PARTNERS:
@@ -227,14 +227,13 @@ class Rebuilding:
 
     def _make(self, each: Each, names: Sequence[str], head: int, progress: Progress) -> None:
         """On PostgreSQL each process writes what it makes; an SQLite file has one writer, and that is this process."""
-        done = self._before
-        of = done + len(names)
-        for part, page in zip(
-            pages(names), each(Maker.make, pages(names), head, self._run, on_postgres(self.maker.store.engine)), strict=True
-        ):
+        done, of = self._before, self._before + len(names)
+        parts = pages_by_size(names, self.maker.history.sizes() if len(names) > FEW_PARTNERS else {})
+        writes = on_postgres(self.maker.store.engine)
+        for many, page in each(Maker.make, parts, head, self._run, writes, in_order=False):
             if page is not None:
                 self.maker.write(page, self._run)
-            done += len(part)
+            done += many
             progress(done, of)
 
     def _mark(self, position: int) -> None:

@@ -113,6 +113,11 @@ class LogContract(ABC):
         assert log.streams("partner/") == ["partner/P-1", "partner/P-2"]
         assert log.streams() == ["partner/P-1", "partner/P-2", "person/X"]
 
+    def test_sizes_by_prefix(self, log: Log) -> None:
+        log.append([claim("P-2", "1"), claim("P-1", "2"), ("person/X", *claim("X", "3")[1:]), claim("P-2", "4")], recorded_at=NOON)
+        assert log.sizes("partner/") == {"partner/P-1": 1, "partner/P-2": 2}
+        assert log.sizes() == {"partner/P-1": 1, "partner/P-2": 2, "person/X": 1}
+
     def test_an_id_is_taken_for_ever_and_nothing_of_the_batch_is_written(self, where: Path | str) -> None:
         log = self.open_log(where)
         log.append([claim("P-1", "1")], recorded_at=NOON)

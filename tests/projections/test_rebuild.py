@@ -93,7 +93,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
 
 @pytest.fixture
 def ground(where: Path | str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    monkeypatch.setattr(rebuilding, "pages", partial(spread.pages, size=2))
+    monkeypatch.setattr(spread, "PARTNERS_AT_ONCE", 2)
     ground = Ground(where)
     for n in range(1, 5):
         ground.record(*[sale(name, n, f"2024-0{n}-15") for name in NAMES[n % 2 :]])
@@ -279,8 +279,8 @@ def test_of_two_the_later_one_goes_on(ground: Ground) -> None:
     before, maker = ground.rows(), Maker(ground.history, ground.store)
     first, _ = begin(ground.history, ground.store, False)
     second, _ = begin(ground.history, ground.store, False)
-    page = maker.make(NAMES[:2], ground.log.head(), second, False)
-    assert page is not None
+    many, page = maker.make(NAMES[:2], ground.log.head(), second, False)
+    assert many == 2 and page is not None
     with pytest.raises(Overtaken, match="another rebuild"):
         maker.write(page, first)
     maker.write(page, second)
@@ -390,6 +390,34 @@ def test_two_processes_make_what_one_makes(ground: Ground) -> None:
     done = ground.project.rebuild(processes=2, open_parts=partial(_kept, Settings(path=ground.where)))
     assert (done.differing, done.partners) == (7, 7)
     assert ground.rows() == right
+
+
+def test_a_large_partner_is_a_page_of_its_own() -> None:
+    names = [f"P-{n:03}" for n in range(120)]
+    made = spread.pages_by_size(names, dict.fromkeys(names, 10) | {"P-007": spread.LARGE + 1, "P-100": spread.LARGE + 2})
+    assert made[:2] == [["P-100"], ["P-007"]]
+    others = [name for page in made[2:] for name in page]
+    assert others == [name for name in names if name not in ("P-007", "P-100")]
+    assert max(map(len, made)) == spread.PARTNERS_AT_ONCE
+    assert spread.pages_by_size(names, {}) == spread.pages(names)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_page_that_takes_long_keeps_nobody_waiting(tmp_path: Path, in_order: bool) -> None:
+    """The first waits for the second, which another process does."""
+    with spread.spread(str, 2) as each:
+        found = list(each(_patient, ["first", "second"], tmp_path / "there", in_order=in_order))
+    assert found == (["first", "second"] if in_order else ["second", "first"])
+
+
+def _patient(_: object, page: str, there: Path) -> str:
+    if page == "second":
+        there.touch()
+    while not there.exists():
+        time.sleep(0.01)
+    if page == "first":
+        time.sleep(0.5)  # so that it is done later
+    return page
 
 
 def test_whoever_is_announced_is_looked_at_again_and_offsets_stay(ground: Ground) -> None:
