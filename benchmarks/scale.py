@@ -51,7 +51,7 @@ from ledger.intake import Accepted, Intake, Receipt, _Batch
 from ledger.log import Log, Stored, Writing
 from ledger.log_sqlite import LogDatastore, LogRecorder
 from ledger.projections.questions import Moment, Questions
-from ledger.projections.store import Restated, Store
+from ledger.projections.store import CLOCKED, Restated, Store
 from ledger.settings import collect_seldom
 
 STAGES = ("load", "rebuild", "questions", "live")
@@ -261,6 +261,8 @@ def rebuild_stage(ledgers: Sequence[Kept], asked: argparse.Namespace) -> None:
     size, log_size = whole.rows.stat().st_size, whole.path.stat().st_size
     tell("rebuild", "read models", f"{size / 2**20:,.0f} MiB, {size / events:.0f} bytes an event", f"{size / log_size:.2f} x", "of the log")
     with closing(sqlite3.connect(whole.rows)) as rows:
+        counts = [(name, rows.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0]) for name in (*CLOCKED, "known")]
+        tell("rebuild", "rows an event", ", ".join(f"{count / events:.2f} {name}" for name, count in counts))
         ((parked,),) = rows.execute("SELECT COUNT(*) FROM partners WHERE parked IS NOT NULL")
     tell("rebuild", "partners that are parked", str(parked), wanted="0")
 
