@@ -49,7 +49,7 @@ from ledger.projections.reader import Reader, plain_rows, reading
 from ledger.projections.rows import Partner
 from ledger.rules.library import Library
 
-SCHEMA = 8
+SCHEMA = 9
 """The version of the tables below; it is raised with every change of them."""
 
 Text = _Text().with_variant(TEXT(collation="C"), "postgresql")  # in the order of its bytes, as everywhere
@@ -155,7 +155,8 @@ Index("levels_begun", LEVELS.c.programme, LEVELS.c.since)
 Index("lots_begun", LOTS.c.programme, LOTS.c.since, LOTS.c.until, LOTS.c.known_until, LOTS.c.exact)
 Index("lots_ended", LOTS.c.programme, LOTS.c.until, LOTS.c.since, LOTS.c.known_until, LOTS.c.exact)
 Index("scores_begun", SCORES.c.programme, SCORES.c.since)
-Index("levels_restated", LEVELS.c.known_until, sqlite_where=LEVELS.c.known_until < ALWAYS, postgresql_where=LEVELS.c.known_until < ALWAYS)
+_RESTATED = LEVELS.c.known_until != ALWAYS  # with < it would be a bound, of which SQLite takes one: and read to the end of the log
+Index("levels_restated", LEVELS.c.known_until, sqlite_where=_RESTATED, postgresql_where=_RESTATED)
 KNOWN = Table(
     "known",
     METADATA,

@@ -249,7 +249,7 @@ VIEWS: tuple[View, ...] = (
         "JOIN levels AS n ON n.partner = r.partner AND n.programme = r.programme AND n.award = r.award "
         "AND n.known_from <= r.known_until AND n.known_until > r.known_until AND n.since < r.until AND n.until > r.since",
         "r.known_until, r.partner, r.programme, r.award, r.since, n.since",
-        where=f"r.known_until < {ALWAYS} AND n.since < k.until AND r.since < k.until "
+        where=f"r.known_until <> {ALWAYS} AND n.since < k.until AND r.since < k.until "
         "AND (r.performance IS DISTINCT FROM n.performance OR r.credited IS DISTINCT FROM n.credited)",
     ),
 )

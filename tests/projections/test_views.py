@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
+from sqlalchemy.event import listen
 
 from cli import main
 from ledger.instants import DAY, parse
@@ -81,6 +82,33 @@ def test_what_was_restated(store: Store) -> None:
     (found,) = store.restated(4, 5)
     assert (found.since, found.until, found.recorded_at) == (parse("2026-02-10"), parse("2026-06-01"), parse("2026-06-01"))
     assert store.restated(0, 4) == [] == store.restated(5, 9)
+
+
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)  # which says how many steps a statement takes
+def test_what_a_commit_restated_costs_the_same_whatever_was_restated_after_it(store: Store) -> None:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    def cost() -> int:
+        nonlocal steps
+        steps = 0
+        assert len(store.restated(4, 5)) == 1
+        return steps
+
+    listen(store.engine, "checkout", lambda connection, *_: connection.set_progress_handler(step, 10))
+    cost()
+    before = cost()
+    later = [("P-2", "acme", "", n, n + 1, "b", 0, "", n + 10, n + 20) for n in range(5000)]
+    with store.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO levels (partner, programme, award, since, until, book, enrolled, because, known_from, known_until) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            later,
+        )
+    assert 0 < cost() < 2 * before
 
 
 def test_knowledge_says_how_far_it_answers(store: Store) -> None:
