@@ -7,7 +7,7 @@ force). What lies after the instant at which one asks is a forecast, and says so
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -377,7 +377,8 @@ class Questions:
         """
         at = self.as_of(moment)
         told, rest = self._from_rows(moment, at) or ([], None)
-        return self._placed(told + self._judged(moment, lambda _: at, rest), names)
+        _of_one_programme(told)  # before the others are judged
+        return self._placed(told if rest == [] else told + self._judged(moment, lambda _: at, rest), names)
 
     def _from_rows(self, moment: Moment, at: Instant) -> tuple[list[Ranked], list[str]] | None:
         """What the read models say of an instant, and whom the engine is to be asked about; None where they do not know the moment."""
@@ -424,10 +425,7 @@ class Questions:
 
     def _placed(self, rows: Sequence[Ranked], names: Mapping[str, str] | None) -> list[Ranked]:
         """By score, those that cannot be judged last. Raises NotFound where they are of several programmes."""
-        programmes = {row.programme for row in rows if row.score is not None}
-        if len(programmes) > 1:
-            hint = f"name one: {', '.join(sorted(programmes))}"
-            raise NotFound("scores of several programmes do not make one ranking", hint=hint, code="programme_needed")
+        _of_one_programme(rows)
         by_partner = {row.partner: row for row in rows}
         places = achieved.ranking({row.partner: row.score for row in rows if row.score is not None}, names)
         judged = [Ranked(place.place, *by_partner[place.partner][1:]) for place in places]
@@ -568,6 +566,14 @@ def _nomination(life: Life, at: Instant, year: int | None) -> tuple[int, Instant
     this = to_datetime(at, zone).year
     last = this if achieved.second_quarter_end(this, zone) <= at else this - 1
     return last, achieved.second_quarter_end(last, zone)
+
+
+def _of_one_programme(rows: Iterable[Ranked]) -> None:
+    """Raises NotFound where those that were judged are of several programmes."""
+    programmes = {row.programme for row in rows if row.score is not None}
+    if len(programmes) > 1:
+        hint = f"name one, such as {', '.join(sorted(programmes))}"
+        raise NotFound("scores of several programmes do not make one ranking", hint=hint, code="programme_needed")
 
 
 def _zone(name: str) -> str:

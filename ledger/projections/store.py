@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from itertools import chain
 from math import lcm
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -624,29 +625,31 @@ class Store:
         """
         asked = {"programme": programme, "month": rows.month_of(at), "at": at, "known_at": known_at}
         with self.snapshot() as connection:
-            begun = connection.execute(_BALANCES, asked).all()
-            tiers = {row[0]: row[1:] for row in connection.execute(_TIERS_SINCE, asked).all()}
-            scores = {row[0]: row[1] for row in connection.execute(_SCORES_SINCE, asked).all()}
-            came, went = (connection.execute(statement, asked).all() for statement in (_LOTS_BEGUN, _LOTS_ENDED))
+            begun = _all(connection, _BALANCES, asked)
+            tiers = {row[0]: row[1:] for row in _all(connection, _TIERS_SINCE, asked)}
+            scores = dict(_all(connection, _SCORES_SINCE, asked))
+            came, went = (_all(connection, statement, asked) for statement in (_LOTS_BEGUN, _LOTS_ENDED))
             books = {row[0]: row[3] for row in begun}
             now = books | {partner: tier[2] for partner, tier in tiers.items()}
             changed = [partner for partner in tiers if books.get(partner) and now[partner] not in ("", books[partner])]
             anew = {partner for partner in changed if summed(now[partner]) != summed(books[partner])}  # another number by another rulebook
             lots = list(self._lots_of(connection, programme, sorted(anew), at, known_at))
         measures = {book: frozenset(summed(book) or ()) for book in {*now.values()} - {""}}
-        moved: dict[str, tuple[int, int]] = {}
+        unit, units = _in_units(chain((row[-1] for row in begun), (row[2] for row in chain(came, went, lots))))
+        moved: dict[str, int] = dict.fromkeys(anew, 0)
         for steps, sign in ((came, 1), (went, -1), (lots, 0)):
             for partner, measure, exact in steps:
                 if measure in measures.get(now.get(partner, ""), ()) and (partner in anew) == (sign == 0):
-                    moved[partner] = _plus(moved.get(partner, (0, 1)), sign or 1, exact)
+                    moved[partner] = moved.get(partner, 0) + (sign or 1) * units[exact]
         for partner, performance, credited, book, enrolled, exact in begun:
             if partner in tiers:
                 performance, credited, book, enrolled = tiers[partner]
-            if book and summed(book) is not None:
-                exact = exact if partner not in anew else "0"
-                score = Fraction(*_plus(moved[partner], 1, exact)) if partner in moved else _exact(exact)
-            else:
+            if not book or summed(book) is None:
                 score = _exact(scores.get(partner, exact))
+            elif partner in moved:
+                score = Fraction(moved[partner] + (0 if partner in anew else units[exact]), unit)
+            else:
+                score = _exact(exact)
             yield partner, Balance(performance, credited, book, enrolled, score)
 
     def stood(self, partner: str, at: Instant, known_at: int) -> list[Stood] | None:
@@ -754,20 +757,17 @@ def _parts(written: str) -> tuple[int, int]:
     return int(whole), int(parts or 1)
 
 
-def _plus(number: tuple[int, int], sign: int, written: str) -> tuple[int, int]:
-    """A number and another one as it is written, not reduced."""
-    (whole, parts), (more, of) = number, _parts(written)
-    if parts % of:
-        unit = lcm(parts, of)
-        whole, parts = whole * (unit // parts), unit
-    return whole + sign * more * (parts // of), parts
+def _in_units(written: Iterable[str]) -> tuple[int, dict[str, int]]:
+    """How many parts of a whole make numbers as they are written whole ones, and these by what is written."""
+    numbers = {exact: _parts(exact) for exact in set(written)}
+    unit = lcm(*{parts for _, parts in numbers.values()})
+    return unit, {exact: whole * (unit // parts) for exact, (whole, parts) in numbers.items()}
 
 
 def _sum(written: Sequence[tuple[str, int]]) -> Fraction:
     """The sum of numbers as they are written, each with its sign."""
-    numbers = [(_parts(exact), sign) for exact, sign in written]
-    unit = lcm(*[parts for (_, parts), _ in numbers])
-    return Fraction(sum(sign * whole * (unit // parts) for (whole, parts), sign in numbers), unit)
+    unit, units = _in_units(exact for exact, _ in written)
+    return Fraction(sum(sign * units[exact] for exact, sign in written), unit)
 
 
 _KNOWN_THEN = "programme = :programme AND known_from <= :known_at AND known_until > :known_at"
@@ -794,6 +794,13 @@ def _at(table: Table, at: Instant, known_at: int | None) -> list[ColumnElement[b
     """The rows of an instant as known at a position; None: as known now."""
     known = [table.c.known_until == ALWAYS] if known_at is None else [table.c.known_from <= known_at, table.c.known_until > known_at]
     return [table.c.since <= at, table.c.until > at, *known]
+
+
+def _all(connection: Connection, statement: TextClause, asked: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+    """Rows as the driver has them: of a hundred thousand partners the wrapping of each takes longer than the statement."""
+    cursor = connection.execute(statement, asked).cursor
+    assert cursor is not None, "a statement that gives rows"
+    return cursor.fetchall()
 
 
 def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
