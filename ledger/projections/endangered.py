@@ -90,10 +90,10 @@ def due_of(life: Life, at: Instant) -> Instant:
 
 
 def ladders(life: Life, partner: str, at: Instant) -> Iterator[Endangered]:
-    """Every award of a partner, or its one ladder, at risk or not; where it cannot be judged, why."""
+    """Every award of a partner by name, or its one ladder, at risk or not; where it cannot be judged, why."""
     programme = life.force[0].book.programme
     try:
-        for each in [life.of(award) for award in life.awards(at)] or [life]:
+        for each in [life.of(award) for award in sorted(life.awards(at))] or [life]:
             found = risk.risk(each, at), risk.loss(each, at)
             yield Endangered(partner, each.credited_tier(at), each.tier(at), *found, None, each.award, programme)
     except CANNOT_JUDGE as error:

@@ -457,12 +457,12 @@ class Questions:
     def at_risk(
         self, moment: Moment, partners: Sequence[str] | None = None, progress: Callable[[str], None] = lambda _: None
     ) -> Iterator[Endangered]:
-        """Every partner (or of these) that is at risk at the moment, or will lose its tier if nothing more happens."""
+        """Every partner (or of these) that is at risk at the moment, or will lose its tier if nothing more happens; its awards by name."""
         for partner, life in self._each(moment, partners):
             progress(partner)
             at = self.as_of(moment)
             try:
-                for each in [life.of(award) for award in life.awards(at)] or [life]:
+                for each in [life.of(award) for award in sorted(life.awards(at))] or [life]:
                     endangered, lost = risk.risk(each, at), risk.loss(each, at)
                     if endangered is not None or lost is not None:
                         programme = life.book(at).programme

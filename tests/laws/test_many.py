@@ -14,7 +14,7 @@ from consumers.bus import InProcessBus
 from consumers.project import Project
 from ledger.events.envelope import Sealed, event
 from ledger.history import History
-from ledger.instants import BEGINNING, DAY, FOREVER
+from ledger.instants import BEGINNING, DAY, FOREVER, parse
 from ledger.intake import Accepted, Intake
 from ledger.log import Log
 from ledger.projections import endangered, movements, portfolio, tier_flows
@@ -28,6 +28,7 @@ from ledger.rules.life import Life
 from ledger.rules.standing import basis
 from tests.laws.histories import told
 from tests.laws.test_clocks import law
+from tests.rules.written import life
 
 PARTNERS = ("A", "B", "C")
 
@@ -152,7 +153,26 @@ def test_what_was_judged_at_risk_holds_until_it_is_due(name: str, history: list[
                 later = dice.randrange(at, judged.due)
                 (again,) = endangered.judged(questions, [judged.partner], later)
                 assert again.found == judged.found, (at, later, judged.partner, told(history))
+            one_by_one = questions.at_risk(Moment(as_of=at))
+            assert [each for each in told_of if not each.parked] == [each for each in one_by_one if not each.parked], (at, told(history))
             assert not list(endangered.now(questions, at, _nobody)) or told_of
+
+
+def test_awards_at_risk_are_told_in_one_order_whatever_the_order_of_the_rulebook() -> None:
+    rules = """
+book: t/one
+programme: t
+effective: 2018-01-01
+language: 1
+measures: {sold: {sum: amount, of: sold, for: 12 months}}
+levels: [Silver]
+awards: {zoned: {tiers: {Silver: [sold >= 1]}}, apt: {tiers: {Silver: [sold >= 1]}}}
+status: {membership: {renewal: 30 days}}
+"""
+    at = parse("2026-02-01")
+    asked_of = life(rules, "2026-01-01 membership.purchased level=Silver\n2026-01-01 points.sold client=C line=x amount=1 currency=EUR")
+    found = endangered.judge("P-1", 1, at, [asked_of]).found
+    assert [(each.award, each.credited) for each in found] == [("apt", "Silver"), ("zoned", "Silver")]
 
 
 def _nobody(todo: Sequence[str]) -> list[list[endangered.Judged]]:
