@@ -636,7 +636,7 @@ class Store:
             lots = list(self._lots_of(connection, programme, sorted(anew), at, known_at))
         measures = {book: frozenset(summed(book) or ()) for book in {*now.values()} - {""}}
         unit, units = _in_units(chain((row[-1] for row in begun), (row[2] for row in chain(came, went, lots))))
-        moved: dict[str, int] = dict.fromkeys(anew, 0)
+        moved: dict[str, int] = {}
         for steps, sign in ((came, 1), (went, -1), (lots, 0)):
             for partner, measure, exact in steps:
                 if measure in measures.get(now.get(partner, ""), ()) and (partner in anew) == (sign == 0):
@@ -646,10 +646,8 @@ class Store:
                 performance, credited, book, enrolled = tiers[partner]
             if not book or summed(book) is None:
                 score = _exact(scores.get(partner, exact))
-            elif partner in moved:
-                score = Fraction(moved[partner] + (0 if partner in anew else units[exact]), unit)
             else:
-                score = _exact(exact)
+                score = Fraction(moved.get(partner, 0) + (0 if partner in anew else units[exact]), unit)
             yield partner, Balance(performance, credited, book, enrolled, score)
 
     def stood(self, partner: str, at: Instant, known_at: int) -> list[Stood] | None:
@@ -661,9 +659,9 @@ class Store:
                 return None
             levels = connection.execute(_OWN_TIERS, asked).all()
             scores = {row[0]: (row[1], _exact(row[2])) for row in connection.execute(_OWN_SCORES, asked)}
-            points: dict[str, dict[str, list[tuple[str, int]]]] = {}
-            for programme, measure, exact, count in connection.execute(_OWN_LOTS, asked):
-                points.setdefault(programme, {}).setdefault(measure, []).append((exact, count))
+            points: dict[str, dict[str, list[str]]] = {}
+            for programme, measure, exact in _all(connection, _OWN_LOTS, asked):
+                points.setdefault(programme, {}).setdefault(measure, []).append(exact)
         found = []
         for programme, award, performance, credited, book, enrolled, since in levels:
             sums = {name: _sum(lots) for name, lots in points.get(programme, {}).items()}
@@ -751,7 +749,6 @@ def _exact(written: str) -> Fraction:
     return Fraction(*_parts(written))
 
 
-@lru_cache(maxsize=100_000)
 def _parts(written: str) -> tuple[int, int]:
     whole, _, parts = written.partition("/")
     return int(whole), int(parts or 1)
@@ -764,10 +761,13 @@ def _in_units(written: Iterable[str]) -> tuple[int, dict[str, int]]:
     return unit, {exact: whole * (unit // parts) for exact, (whole, parts) in numbers.items()}
 
 
-def _sum(written: Sequence[tuple[str, int]]) -> Fraction:
-    """The sum of numbers as they are written, each with its sign."""
-    unit, units = _in_units(exact for exact, _ in written)
-    return Fraction(sum(sign * units[exact] for exact, sign in written), unit)
+def _sum(written: Iterable[str]) -> Fraction:
+    """The sum of numbers as they are written: those of the same parts of a whole first."""
+    sums: dict[str, int] = {}
+    for exact in written:
+        whole, _, parts = exact.partition("/")
+        sums[parts] = sums.get(parts, 0) + int(whole)
+    return sum((Fraction(whole, int(parts or 1)) for parts, whole in sums.items()), Fraction(0))
 
 
 _KNOWN_THEN = "programme = :programme AND known_from <= :known_at AND known_until > :known_at"
@@ -785,7 +785,7 @@ _OWN_TIERS = sql(
     f"SELECT programme, award, performance, credited, book, enrolled, since FROM levels WHERE {_OWN} ORDER BY programme, award"
 )
 _OWN_SCORES = sql(f"SELECT programme, name, exact FROM scores WHERE {_OWN}")
-_OWN_LOTS = sql(f"SELECT programme, measure, exact, COUNT(*) FROM lots WHERE {_OWN} GROUP BY programme, measure, exact")
+_OWN_LOTS = sql(f"SELECT programme, measure, exact FROM lots WHERE {_OWN}")
 _ANSWERS = sql("SELECT until FROM known WHERE partner = :partner AND position <= :known_at ORDER BY position DESC LIMIT 1")
 _LOTS_ENDED = sql(f"SELECT partner, measure, exact FROM lots WHERE {_KNOWN_THEN} AND until > :month AND until <= :at AND since <= :month")
 
