@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -580,7 +581,8 @@ def test_a_reader_that_has_enough_is_no_error(ledger: Path, form: str) -> None:
 
 def test_ctrl_c_says_so(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
-    asked = process("--ledger", str(path), "record", stdin=subprocess.PIPE)
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # as a terminal starts it, whatever started the tests
+    asked = process("--ledger", str(path), "record", stdin=subprocess.PIPE, preexec_fn=heeding)
     while not path.with_suffix(".directory.db").exists():
         time.sleep(0.05)
     time.sleep(0.3)
